@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* VPIDs of a processor; see struct core_vpid_pool. Pure but for inval_invvpid(). */
+#ifndef VMXCORE_CORE_VPID_H
+#define VMXCORE_CORE_VPID_H
+
+#include "core/core.h"
+
+#define CORE_VPID_MAX 65535u
+
+/* A vCPU's tag. vpid 0: none yet. */
+struct core_vpid {
+	uint64_t generation;
+	uint32_t cpu;
+	uint16_t vpid;
+};
+
+void core_vpid_pool_init(struct core_vpid_pool *pool, uint32_t limit);
+/* true if tag is valid on this processor now. */
+bool core_vpid_valid(const struct core_cpu *cpu, const struct core_vpid *tag);
+/*
+ * Makes *tag valid on cpu: keeps it, or takes the next VPID; begins a generation
+ * (INVVPID all-context here) at the end. Returns true if a fresh one was taken.
+ */
+bool core_vpid_take(struct core_cpu *cpu, struct core_vpid *tag);
+/* VPIDs still to hand out before the next generation. */
+uint32_t core_vpid_left(const struct core_cpu *cpu);
+
+#endif
