@@ -42,6 +42,7 @@ struct plat {
 	pthread_mutex_t lock; /* gaps, slot count, the shuffle's state, growth of the pool */
 	struct gap *gaps;     /* sorted by address, never adjacent */
 	size_t gap_count, gap_capacity;
+	size_t pieces; /* taken and not given back */
 	size_t slots;
 	uint64_t random;
 
@@ -136,21 +137,31 @@ void plat_free(void *ptr)
 
 /* --- pieces of the arena ------------------------------------------------------------------ */
 
-static int gap_insert(struct plat *p, size_t at, struct gap gap)
+/*
+ * Room for the gaps that `pieces` pieces can leave: one more than there are pieces, and
+ * one while a piece is cut out. Made sure of when a piece is taken, so that giving one
+ * back can't fail.
+ */
+static int gaps_reserve(struct plat *p, size_t pieces)
 {
-	if (p->gap_count == p->gap_capacity) {
-		size_t capacity = p->gap_capacity ? 2 * p->gap_capacity : 16;
-		struct gap *gaps = realloc(p->gaps, capacity * sizeof(*gaps));
+	size_t capacity = pieces + 2 > 16 ? 2 * pieces : 16;
+	struct gap *gaps;
 
-		if (!gaps)
-			return -ENOMEM;
-		p->gaps = gaps;
-		p->gap_capacity = capacity;
-	}
+	if (pieces + 2 <= p->gap_capacity)
+		return 0;
+	gaps = realloc(p->gaps, capacity * sizeof(*gaps));
+	if (!gaps)
+		return -ENOMEM;
+	p->gaps = gaps;
+	p->gap_capacity = capacity;
+	return 0;
+}
+
+static void gap_insert(struct plat *p, size_t at, struct gap gap)
+{
 	memmove(&p->gaps[at + 1], &p->gaps[at], (p->gap_count - at) * sizeof(gap));
 	p->gaps[at] = gap;
 	p->gap_count++;
-	return 0;
 }
 
 static void gap_remove(struct plat *p, size_t at)
@@ -159,29 +170,27 @@ static void gap_remove(struct plat *p, size_t at)
 	memmove(&p->gaps[at], &p->gaps[at + 1], (p->gap_count - at) * sizeof(p->gaps[0]));
 }
 
-/*
- * Lowest fitting address. Room for one more gap is kept in hand after every success,
- * so that giving the piece back can't fail.
- */
+/* The lowest fitting address. */
 static int piece_take(struct plat *p, uint64_t bytes, uint64_t align, uint64_t *ret_first)
 {
+	int rc = gaps_reserve(p, p->pieces + 1);
+
+	if (rc)
+		return rc;
 	for (size_t i = 0; i < p->gap_count; i++) {
 		struct gap g = p->gaps[i];
 		uint64_t first = (g.first + align - 1) & ~(align - 1);
 		uint64_t before = first - g.first;
-		int rc;
 
 		if (before > g.bytes || g.bytes - before < bytes)
 			continue;
-		/* Both ends may stay: the one after is inserted, the one before shrunk to. */
-		rc = gap_insert(p, i + 1, (struct gap){first + bytes, g.bytes - before - bytes});
-		if (rc)
-			return rc;
+		gap_insert(p, i + 1, (struct gap){first + bytes, g.bytes - before - bytes});
 		p->gaps[i].bytes = before;
 		if (p->gaps[i + 1].bytes == 0)
 			gap_remove(p, i + 1);
 		if (before == 0)
 			gap_remove(p, i);
+		p->pieces++;
 		*ret_first = first;
 		return 0;
 	}
@@ -189,7 +198,7 @@ static int piece_take(struct plat *p, uint64_t bytes, uint64_t align, uint64_t *
 }
 
 /* Gives a piece back; coalesces with its neighbours. */
-static int piece_give(struct plat *p, uint64_t first, uint64_t bytes)
+static void piece_give(struct plat *p, uint64_t first, uint64_t bytes)
 {
 	size_t i = 0;
 	bool joins_left, joins_right;
@@ -207,9 +216,9 @@ static int piece_give(struct plat *p, uint64_t first, uint64_t bytes)
 		p->gaps[i].first = first;
 		p->gaps[i].bytes += bytes;
 	} else {
-		return gap_insert(p, i, (struct gap){first, bytes});
+		gap_insert(p, i, (struct gap){first, bytes});
 	}
-	return 0;
+	p->pieces--;
 }
 
 /* Records that memory answers, or no longer answers, in [first, first + bytes). */
@@ -316,10 +325,11 @@ int plat_user_create(const struct plat_user_config *cfg, struct plat **ret)
 		rc = -ENOMEM;
 		goto fail_arena;
 	}
-	rc = gap_insert(
-		p, 0, (struct gap){PLAT_USER_FIRST_HPA, p->cfg.arena_bytes - PLAT_USER_FIRST_HPA});
+	rc = gaps_reserve(p, 0);
 	if (rc)
 		goto fail_present;
+	gap_insert(p, 0,
+		   (struct gap){PLAT_USER_FIRST_HPA, p->cfg.arena_bytes - PLAT_USER_FIRST_HPA});
 	rc = pthread_mutex_init(&p->lock, NULL) ? -ENOMEM : 0;
 	if (rc)
 		goto fail_gaps;
@@ -409,12 +419,12 @@ static int pool_grow(struct plat *p)
 		goto fail;
 	rc = map_anon(p, first, CHUNK_BYTES, 0);
 	if (rc) {
-		/* The room in the gap list that the take left is still there. */
 		piece_give(p, first, CHUNK_BYTES);
 		goto fail;
 	}
 	plat_lock(&p->pool_lock);
-	memcpy(stack, p->free_pages, p->free_count * sizeof(*stack));
+	if (p->free_count != 0)
+		memcpy(stack, p->free_pages, p->free_count * sizeof(*stack));
 	old = p->free_pages;
 	p->free_pages = stack;
 	p->pool_pages = pages;
@@ -654,8 +664,7 @@ void plat_mem_destroy(struct plat *p, struct plat_mem *m)
 	pthread_mutex_lock(&p->lock);
 	set_present(p, m->first, m->size, false);
 	unmap(p, m->first, m->size);
-	/* Out of memory here costs address space, not correctness. */
-	(void)piece_give(p, m->first, m->size);
+	piece_give(p, m->first, m->size);
 	p->slots--;
 	pthread_mutex_unlock(&p->lock);
 	free(m->order);
