@@ -89,7 +89,8 @@ enum engine_op {
 	ENGINE_VPID_LIST,   /* payload out: struct engine_vpid[] */
 	ENGINE_TLB_STATS,   /* payload out: struct engine_tlb_stats[], one a vCPU */
 	ENGINE_TLB_ENTRIES, /* payload out: struct engine_tlb_entry[] */
-	ENGINE_STATS,	    /* payload out: struct engine_stat[] */
+	ENGINE_STATS,	    /* payload out: struct engine_stat[]; of a VM, or with vm 0 of the
+			     * processors and every VM */
 	ENGINE_CONSOLE_READ, /* payload out: bytes */
 	ENGINE_OP_COUNT
 };
@@ -124,7 +125,7 @@ struct engine_vm_create {
 	uint32_t has_image;
 	uint32_t modules;	 /* count; Multiboot only */
 	uint32_t processor[ENGINE_MAX_VCPUS]; /* home of each vCPU; ENGINE_ANY_PROCESSOR */
-	char cmdline[ENGINE_CMDLINE_LEN];     /* NUL-terminated; Multiboot only */
+	char cmdline[ENGINE_CMDLINE_LEN];     /* NUL-terminated; Multiboot and ELF64 */
 };
 #define ENGINE_ANY_PROCESSOR UINT32_MAX
 
@@ -440,6 +441,8 @@ struct engine_event {
 	struct engine_state_info state; /* STATE events; VM_* completions */
 	uint64_t payload_bytes;
 	uint64_t total; /* TLB_ENTRIES: matching in all; CONSOLE_READ: bytes printed so far */
+	uint64_t first; /* CONSOLE_READ: offset of the payload's first byte; later than asked
+			 * for when older bytes are no longer kept */
 	void *payload;	/* the engine's, until engine_event_release() */
 };
 

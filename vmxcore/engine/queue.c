@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/queue.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+int queue_init(struct queue *q)
+{
+	int err;
+
+	*q = (struct queue){0};
+	q->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (q->event_fd < 0)
+		return -errno;
+	err = pthread_mutex_init(&q->lock, NULL);
+	if (err)
+		goto fail_fd;
+	err = pthread_cond_init(&q->wake, NULL);
+	if (err)
+		goto fail_lock;
+	return 0;
+fail_lock:
+	pthread_mutex_destroy(&q->lock);
+fail_fd:
+	close(q->event_fd);
+	return -err;
+}
+
+void queue_request_free(struct queue_request *rq)
+{
+	size_t i;
+
+	if (!rq)
+		return;
+	for (i = 0; i < rq->fd_count; i++)
+		close(rq->fds[i]);
+	free(rq->payload);
+	free(rq->completion);
+	free(rq);
+}
+
+void queue_fini(struct queue *q)
+{
+	while (q->first_request) {
+		struct queue_request *rq = q->first_request;
+
+		q->first_request = rq->next;
+		queue_request_free(rq);
+	}
+	while (q->first_event) {
+		struct queue_event *ev = q->first_event;
+
+		q->first_event = ev->next;
+		engine_event_release(&ev->event);
+		free(ev);
+	}
+	pthread_cond_destroy(&q->wake);
+	pthread_mutex_destroy(&q->lock);
+	close(q->event_fd);
+}
+
+/* --- requests --------------------------------------------------------------------------- */
+
+static int copy_request(const struct engine_request *req, const void *payload,
+			size_t payload_bytes, const int *fds, size_t fd_count,
+			struct queue_request **ret)
+{
+	struct queue_request *rq = calloc(1, sizeof(*rq));
+	int err = -ENOMEM;
+
+	if (!rq)
+		return err;
+	rq->req = *req;
+	rq->completion = calloc(1, sizeof(*rq->completion));
+	if (!rq->completion)
+		goto fail;
+	if (payload_bytes) {
+		rq->payload = malloc(payload_bytes);
+		if (!rq->payload)
+			goto fail;
+		memcpy(rq->payload, payload, payload_bytes);
+		rq->payload_bytes = payload_bytes;
+	}
+	while (rq->fd_count < fd_count) {
+		int fd = fcntl(fds[rq->fd_count], F_DUPFD_CLOEXEC, 0);
+
+		if (fd < 0) {
+			err = errno == EBADF ? -EINVAL : -ENOMEM;
+			goto fail;
+		}
+		rq->fds[rq->fd_count++] = fd;
+	}
+	*ret = rq;
+	return 0;
+fail:
+	queue_request_free(rq);
+	return err;
+}
+
+int queue_submit(struct queue *q, const struct engine_request *req, const void *payload,
+		 size_t payload_bytes, const int *fds, size_t fd_count)
+{
+	struct queue_request *rq;
+	int err = copy_request(req, payload, payload_bytes, fds, fd_count, &rq);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&q->lock);
+	if (q->outstanding == ENGINE_QUEUE_MAX) {
+		pthread_mutex_unlock(&q->lock);
+		queue_request_free(rq);
+		return -EAGAIN;
+	}
+	q->outstanding++;
+	if (q->last_request)
+		q->last_request->next = rq;
+	else
+		q->first_request = rq;
+	q->last_request = rq;
+	pthread_cond_signal(&q->wake);
+	pthread_mutex_unlock(&q->lock);
+	return 0;
+}
+
+void queue_close(struct queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	q->closing = true;
+	pthread_cond_signal(&q->wake);
+	pthread_mutex_unlock(&q->lock);
+}
+
+struct queue_request *queue_take(struct queue *q, bool wait, bool *ret_closing)
+{
+	struct queue_request *rq;
+
+	pthread_mutex_lock(&q->lock);
+	while (wait && !q->first_request && !q->closing)
+		pthread_cond_wait(&q->wake, &q->lock);
+	*ret_closing = q->closing;
+	rq = q->closing ? NULL : q->first_request;
+	if (rq) {
+		q->first_request = NULL;
+		q->last_request = NULL;
+	}
+	pthread_mutex_unlock(&q->lock);
+	return rq;
+}
+
+/* --- events ------------------------------------------------------------------------------- */
+
+/* The lock is held. The descriptor is readable exactly while the list is not empty. */
+static void append(struct queue *q, struct queue_event *ev)
+{
+	ev->next = NULL;
+	if (q->last_event) {
+		q->last_event->next = ev;
+	} else {
+		q->first_event = ev;
+		eventfd_write(q->event_fd, 1);
+	}
+	q->last_event = ev;
+}
+
+static void drained(struct queue *q)
+{
+	eventfd_t value;
+
+	q->last_event = NULL;
+	eventfd_read(q->event_fd, &value);
+}
+
+void queue_complete(struct queue *q, struct queue_request *rq, const struct engine_event *event)
+{
+	struct queue_event *ev = rq->completion;
+
+	rq->completion = NULL;
+	ev->event = *event;
+	ev->event.type = ENGINE_EVENT_COMPLETION;
+	ev->event.op = rq->req.op;
+	ev->event.token = rq->req.token;
+	pthread_mutex_lock(&q->lock);
+	append(q, ev);
+	pthread_mutex_unlock(&q->lock);
+	queue_request_free(rq);
+}
+
+static struct queue_event *new_event(const struct engine_event *event)
+{
+	struct queue_event *ev;
+
+	while (!(ev = calloc(1, sizeof(*ev))))
+		usleep(1000);
+	ev->event = *event;
+	return ev;
+}
+
+void queue_push(struct queue *q, const struct engine_event *event)
+{
+	struct queue_event *ev = new_event(event);
+
+	pthread_mutex_lock(&q->lock);
+	append(q, ev);
+	pthread_mutex_unlock(&q->lock);
+}
+
+void queue_push_once(struct queue *q, const struct engine_event *event, bool *queued)
+{
+	struct queue_event *ev;
+	bool already;
+
+	pthread_mutex_lock(&q->lock);
+	already = *queued;
+	pthread_mutex_unlock(&q->lock);
+	/* Only this thread sets it: no second one can come in between. */
+	if (already)
+		return;
+	ev = new_event(event);
+	ev->queued = queued;
+	pthread_mutex_lock(&q->lock);
+	*queued = true;
+	append(q, ev);
+	pthread_mutex_unlock(&q->lock);
+}
+
+void queue_forget(struct queue *q, const bool *queued)
+{
+	struct queue_event **at, *ev, *last = NULL;
+
+	pthread_mutex_lock(&q->lock);
+	at = &q->first_event;
+	while ((ev = *at) != NULL) {
+		if (ev->queued == queued) {
+			*at = ev->next;
+			engine_event_release(&ev->event);
+			free(ev);
+			continue;
+		}
+		last = ev;
+		at = &ev->next;
+	}
+	if (q->last_event && !q->first_event)
+		drained(q);
+	q->last_event = last;
+	pthread_mutex_unlock(&q->lock);
+}
+
+int queue_next_event(struct queue *q, struct engine_event *ret)
+{
+	struct queue_event *ev;
+
+	pthread_mutex_lock(&q->lock);
+	ev = q->first_event;
+	if (!ev) {
+		pthread_mutex_unlock(&q->lock);
+		return -EAGAIN;
+	}
+	q->first_event = ev->next;
+	if (!q->first_event)
+		drained(q);
+	if (ev->queued)
+		*ev->queued = false;
+	if (ev->event.type == ENGINE_EVENT_COMPLETION)
+		q->outstanding--;
+	pthread_mutex_unlock(&q->lock);
+	*ret = ev->event;
+	free(ev);
+	return 0;
+}
