@@ -8,14 +8,14 @@
 
 #include <vmxcore/types.h>
 
-/* EXIT_REASON(number, NAME, handler, doc) */
+/* EXIT_REASON(number, NAME, name, handler, doc); VMX_EXIT_EPT_VIOLATION = 48 ... */
 enum vmx_exit_reason {
-#define EXIT_REASON(number, name, handler, doc) VMX_EXIT_##name = (number),
+#define EXIT_REASON(number, NAME, name, handler, doc) VMX_EXIT_##NAME = (number),
 #include "core/exits.def"
 #undef EXIT_REASON
 };
 
-#define VMX_EXIT_REASONS 80u /* highest known number is below */
+#define VMX_EXIT_REASONS 88u /* highest known number is below */
 
 /* "ept-violation"; NULL for a number that no row has. */
 const char *core_exit_name(uint32_t basic_reason);

@@ -8,7 +8,7 @@
 enum core_stat_scope { CORE_SCOPE_CPU, CORE_SCOPE_AS, CORE_SCOPE_VCPU };
 
 enum core_stat {
-#define CORE_STAT(name, scope, unit, doc) CORE_STAT_##name,
+#define CORE_STAT(NAME, name, scope, unit, doc) CORE_STAT_##NAME,
 #include "core/stats.def"
 #undef CORE_STAT
 	CORE_STAT_COUNT

@@ -12,16 +12,16 @@
 enum vmcs_width { VMCS_WIDTH_16, VMCS_WIDTH_64, VMCS_WIDTH_32, VMCS_WIDTH_NATURAL };
 enum vmcs_type { VMCS_TYPE_CONTROL, VMCS_TYPE_READONLY, VMCS_TYPE_GUEST, VMCS_TYPE_HOST };
 
-/* VMCS_FIELD(encoding, NAME, width, type, doc); VMCS_GUEST_RIP = 0x681e ... */
+/* VMCS_FIELD(encoding, NAME, name, width, type, doc); VMCS_GUEST_RIP = 0x681e ... */
 enum vmcs_field {
-#define VMCS_FIELD(encoding, name, width, type, doc) VMCS_##name = (encoding),
+#define VMCS_FIELD(encoding, NAME, name, width, type, doc) VMCS_##NAME = (encoding),
 #include "core/vmcs.def"
 #undef VMCS_FIELD
 };
 
 /* A dense number for each field, in the table's order. */
 enum vmcs_index {
-#define VMCS_FIELD(encoding, name, width, type, doc) VMCS_IX_##name,
+#define VMCS_FIELD(encoding, NAME, name, width, type, doc) VMCS_IX_##NAME,
 #include "core/vmcs.def"
 #undef VMCS_FIELD
 	VMCS_FIELD_COUNT
