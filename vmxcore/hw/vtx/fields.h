@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The few VMCS fields that the entry code itself touches, for C and assembler;
+ * asserted equal to core's table in vtx.c. Source: SDM volume 3, "Field Encoding
+ * in VMCS".
+ */
+#ifndef VMXCORE_HW_VTX_FIELDS_H
+#define VMXCORE_HW_VTX_FIELDS_H
+
+#define VTX_FIELD_PROC_CONTROLS 0x4002
+#define VTX_FIELD_EXIT_REASON 0x4402
+#define VTX_FIELD_EXIT_INTR_INFO 0x4404
+#define VTX_FIELD_HOST_RSP 0x6c14
+#define VTX_FIELD_HOST_RIP 0x6c16
+
+/* enum hw_result's HW_FAULT_UD, as the assembler knows it */
+#define VTX_RESULT_FAULT_UD 3
+
+#endif

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * The VMX instructions and the MSRs. Sources: SDM volume 3, "VMX Instruction
+ * Reference", "Enabling and Entering VMX Operation".
+ */
+#include <linux/build_bug.h>
+#include <linux/kernel.h>
+#include <linux/percpu.h>
+#include <linux/perf_event.h>
+
+#include <asm/asm.h>
+#include <asm/msr.h>
+#include <asm/nospec-branch.h>
+#include <asm/processor.h>
+#include <asm/tlbflush.h>
+#include <asm/trapnr.h>
+
+#include "core/vmcs.h"
+#include "hw/vtx/fields.h"
+#include "hw/vtx/vtx.h"
+
+static_assert(VTX_FIELD_PROC_CONTROLS == VMCS_PROC_CONTROLS);
+static_assert(VTX_FIELD_EXIT_REASON == VMCS_EXIT_REASON);
+static_assert(VTX_FIELD_EXIT_INTR_INFO == VMCS_EXIT_INTR_INFO);
+static_assert(VTX_FIELD_HOST_RSP == VMCS_HOST_RSP);
+static_assert(VTX_FIELD_HOST_RIP == VMCS_HOST_RIP);
+static_assert(VTX_RESULT_FAULT_UD == HW_FAULT_UD);
+
+static DEFINE_PER_CPU(struct hw_cpu, vtx_cpus);
+
+struct hw_cpu *vtx_cpu(unsigned int cpu)
+{
+	struct hw_cpu *c = per_cpu_ptr(&vtx_cpus, cpu);
+
+	c->id = cpu;
+	return c;
+}
+
+/* --- is VMX there --------------------------------------------------------------- */
+
+static const char *const state_text[VTX_STATE_COUNT] = {
+	[VTX_AVAILABLE] = "VMX is available",
+	[VTX_ABSENT] = "the processor has no VMX (CPUID.1:ECX bit 5 is 0)",
+	[VTX_UNLOCKED] = "the firmware has not set up VMX (IA32_FEATURE_CONTROL is not locked): "
+			 "enable virtualization in the firmware's setup",
+	[VTX_DISABLED] = "VMX is disabled by the firmware (IA32_FEATURE_CONTROL): enable "
+			 "virtualization in the firmware's setup",
+	[VTX_IN_USE] = "VMX is in use (CR4.VMXE is set): stop the other hypervisor's virtual "
+		       "machines or unload its module",
+};
+
+const char *vtx_state_text(enum vtx_state state)
+{
+	return (unsigned int)state < VTX_STATE_COUNT ? state_text[state] : "unknown";
+}
+
+enum vtx_state vtx_probe(void)
+{
+	u64 control;
+
+	/* CPUID itself, for the kernel's flag also tells the firmware's decision. */
+	if (!(cpuid_ecx(1) & BIT(5)))
+		return VTX_ABSENT;
+	if (rdmsrl_safe(MSR_IA32_FEAT_CTL, &control) || !(control & FEAT_CTL_LOCKED))
+		return VTX_UNLOCKED;
+	if (!(control & FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX))
+		return VTX_DISABLED;
+	if ((__read_cr4() & X86_CR4_VMXE) && !this_cpu_read(vtx_cpus.vmxe))
+		return VTX_IN_USE;
+	return VTX_AVAILABLE;
+}
+
+/* --- instructions ------------------------------------------------------------------ */
+
+#define NO_TRAP (~0ul)
+
+static __always_inline enum hw_result result(unsigned long trap, bool cf, bool zf)
+{
+	if (unlikely(trap != NO_TRAP))
+		return trap == X86_TRAP_UD ? HW_FAULT_UD : HW_FAULT_GP;
+	if (unlikely(cf))
+		return HW_FAIL_INVALID;
+	return unlikely(zf) ? HW_FAIL_VALID : HW_SUCCEED;
+}
+
+/*
+ * One VMX instruction: CF and ZF are its answer ("Conventions"); a fault goes on
+ * after it with the vector in RAX (EX_TYPE_FAULT).
+ */
+#define VMX_INSN(insn, output, ...)                                                      \
+	({                                                                               \
+		unsigned long trap_ = NO_TRAP;                                           \
+		bool cf_, zf_;                                                           \
+                                                                                         \
+		asm volatile("1: " insn "\n2:\n" _ASM_EXTABLE_FAULT(1b, 2b)              \
+			     : "=@ccc"(cf_), "=@ccz"(zf_), "+a"(trap_)output:__VA_ARGS__ \
+			     : "memory");                                                \
+		result(trap_, cf_, zf_);                                                 \
+	})
+#define NO_OUTPUT
+#define OUTPUT(...) , __VA_ARGS__
+
+enum hw_result hw_vmxon(struct hw_cpu *cpu, hpa_t region)
+{
+	enum hw_result r;
+
+	/* Processor trace may not be able to run in VMX operation: its driver decides. */
+	intel_pt_handle_vmx(1);
+	r = VMX_INSN("vmxon %[region]", NO_OUTPUT, [region] "m"(region.v));
+	if (r)
+		intel_pt_handle_vmx(0);
+	cpu->host_rsp = 0;
+	cpu->reread = true;
+	cpu->last_vmcs = hpa(0);
+	return r;
+}
+
+enum hw_result hw_vmxoff(struct hw_cpu *cpu)
+{
+	enum hw_result r = VMX_INSN("vmxoff", NO_OUTPUT, "i"(0));
+
+	if (!r)
+		intel_pt_handle_vmx(0);
+	cpu->host_rsp = 0;
+	return r;
+}
+
+enum hw_result hw_vmclear(struct hw_cpu *cpu, hpa_t vmcs)
+{
+	cpu->host_rsp = 0; /* it may have been the current one */
+	cpu->reread = true;
+	return VMX_INSN("vmclear %[vmcs]", NO_OUTPUT, [vmcs] "m"(vmcs.v));
+}
+
+enum hw_result hw_vmptrld(struct hw_cpu *cpu, hpa_t vmcs)
+{
+	cpu->host_rsp = 0;
+	cpu->reread = true;
+	/* Predictions trained by one guest must not serve another. */
+	if (cpu->last_vmcs.v != vmcs.v) {
+		indirect_branch_prediction_barrier();
+		cpu->last_vmcs = vmcs;
+	}
+	return VMX_INSN("vmptrld %[vmcs]", NO_OUTPUT, [vmcs] "m"(vmcs.v));
+}
+
+enum hw_result hw_vmptrst(struct hw_cpu *cpu, hpa_t *ret_vmcs)
+{
+	u64 vmcs = 0;
+	enum hw_result r = VMX_INSN("vmptrst %[vmcs]", OUTPUT([vmcs] "=m"(vmcs)), "i"(0));
+
+	if (!r)
+		*ret_vmcs = hpa(vmcs);
+	return r;
+}
+
+enum hw_result hw_vmread(struct hw_cpu *cpu, uint32_t field, uint64_t *ret_value)
+{
+	u64 value = 0;
+	enum hw_result r = VMX_INSN("vmread %[field], %[value]",
+				    OUTPUT([value] "=r"(value)), [field] "r"((u64)field));
+
+	if (!r)
+		*ret_value = value;
+	return r;
+}
+
+enum hw_result hw_vmwrite(struct hw_cpu *cpu, uint32_t field, uint64_t value)
+{
+	if (field == VTX_FIELD_PROC_CONTROLS)
+		cpu->reread = true;
+	return VMX_INSN("vmwrite %[value], %[field]",
+			NO_OUTPUT, [value] "rm"(value), [field] "r"((u64)field));
+}
+
+enum hw_result hw_invept(struct hw_cpu *cpu, uint64_t type, const struct hw_invept_desc *desc)
+{
+	return VMX_INSN("invept %[desc], %[type]", NO_OUTPUT, [desc] "m"(*desc), [type] "r"(type));
+}
+
+enum hw_result hw_invvpid(struct hw_cpu *cpu, uint64_t type, const struct hw_invvpid_desc *desc)
+{
+	return VMX_INSN("invvpid %[desc], %[type]", NO_OUTPUT, [desc] "m"(*desc), [type] "r"(type));
+}
+
+/* --- registers ------------------------------------------------------------------------ */
+
+int hw_rdmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t *ret_value)
+{
+	u64 value;
+
+	if (rdmsrl_safe(msr, &value))
+		return -EIO;
+	*ret_value = value;
+	return 0;
+}
+
+int hw_wrmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t value)
+{
+	return wrmsrl_safe(msr, value) ? -EIO : 0;
+}
+
+int hw_set_vmxe(struct hw_cpu *cpu, bool on)
+{
+	if (on)
+		cr4_set_bits(X86_CR4_VMXE);
+	else
+		cr4_clear_bits(X86_CR4_VMXE);
+	cpu->vmxe = on;
+	return 0;
+}

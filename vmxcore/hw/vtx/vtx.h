@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * hw.h on a real processor: what its user in the kernel needs besides hw.h.
+ *
+ * One struct hw_cpu for each logical processor, used on that processor only, with
+ * preemption off. A run of guest code is bracketed:
+ *
+ *	local_irq_save(); vtx_begin(cpu); ... hw_enter() ... vtx_end(cpu);
+ *	local_irq_restore();
+ *
+ * Interrupts stay off from begin to end, so nothing that begin saw (selectors, debug
+ * registers, FPU ownership) can change before end puts the host's values back. An
+ * interrupt that arrives meanwhile ends the guest's turn with an exit and is taken
+ * after end.
+ */
+#ifndef VMXCORE_HW_VTX_H
+#define VMXCORE_HW_VTX_H
+
+#include "hw/hw.h"
+
+struct hw_cpu {
+	unsigned int id; /* the kernel's processor number */
+	bool vmxe;	 /* CR4.VMXE was set by us */
+	bool reread;	 /* host RIP and what follows from the controls: at the next entry */
+	bool mov_dr_exits;
+	u64 host_rsp;	 /* held by the current VMCS; 0: unknown */
+	hpa_t last_vmcs; /* last one that entered; for the branch prediction barrier */
+	/* Between begin and end: what the hardware's debug registers hold now. */
+	unsigned long dr[4], dr6;
+	/* The host's, between begin and end. */
+	u16 ds, es, fs, gs, ldt;
+	unsigned long fs_base;
+};
+
+struct hw_cpu *vtx_cpu(unsigned int cpu);
+
+enum vtx_state {
+	VTX_AVAILABLE,
+	VTX_ABSENT,   /* CPUID.1:ECX.VMX is 0 */
+	VTX_UNLOCKED, /* IA32_FEATURE_CONTROL was left unlocked */
+	VTX_DISABLED, /* ... is locked with VMX outside SMX forbidden */
+	VTX_IN_USE,   /* CR4.VMXE is set, and not by us */
+	VTX_STATE_COUNT
+};
+
+/* Of the processor it runs on; changes nothing. */
+enum vtx_state vtx_probe(void);
+/* One sentence: what it means and what to do about it. */
+const char *vtx_state_text(enum vtx_state state);
+
+/* Interrupts are off. */
+void vtx_begin(struct hw_cpu *cpu);
+void vtx_end(struct hw_cpu *cpu);
+
+#endif
