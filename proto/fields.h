@@ -17,44 +17,40 @@
 #define PROTO_FIELDS_H
 
 #define P_VM FIELD(NAME, vm, REQUIRED, 1, PROTO_NAME_MAX, 0, "vm", "", "the VM's name")
-#define P_VM_OPTIONAL                                                                              \
-	FIELD(NAME, vm, OPTIONAL, 1, PROTO_NAME_MAX, 0, "vm", "",                                  \
+#define P_VM_OPTIONAL                                             \
+	FIELD(NAME, vm, OPTIONAL, 1, PROTO_NAME_MAX, 0, "vm", "", \
 	      "the VM's name; without it, every VM")
-#define P_NAME(name, presence, option, doc)                                                        \
+#define P_NAME(name, presence, option, doc) \
 	FIELD(NAME, name, presence, 1, PROTO_NAME_MAX, 0, option, "", doc)
-#define P_STRING(name, presence, max, option, doc)                                                 \
+#define P_STRING(name, presence, max, option, doc) \
 	FIELD(STRING, name, presence, 0, max, 0, option, "", doc)
-#define P_ADDR(name, presence, option, doc)                                                        \
+#define P_ADDR(name, presence, option, doc) \
 	FIELD(ADDR, name, presence, 0, UINT64_MAX, 0, option, "", doc)
-#define P_SIZE(name, presence, min, max, dflt, option, doc)                                        \
+#define P_SIZE(name, presence, min, max, dflt, option, doc) \
 	FIELD(SIZE, name, presence, min, max, dflt, option, "bytes", doc)
-#define P_U32(name, presence, min, max, dflt, option, unit, doc)                                   \
+#define P_U32(name, presence, min, max, dflt, option, unit, doc) \
 	FIELD(U32, name, presence, min, max, dflt, option, unit, doc)
-#define P_U64(name, presence, min, max, dflt, option, unit, doc)                                   \
+#define P_U64(name, presence, min, max, dflt, option, unit, doc) \
 	FIELD(U64, name, presence, min, max, dflt, option, unit, doc)
 #define P_BOOL(name, dflt, option, doc) FIELD(BOOL, name, DEFAULTED, 0, 1, dflt, option, "", doc)
-#define P_BYTES(name, presence, max, option, doc)                                                  \
+#define P_BYTES(name, presence, max, option, doc) \
 	FIELD(BYTES, name, presence, 0, max, 0, option, "bytes", doc)
 #define P_FILE(name, presence, option, doc) FIELD(FILE, name, presence, 0, 0, 0, option, "", doc)
 #define P_DRY_RUN P_BOOL(dry_run, 0, "dry-run", "change nothing; reply with what would be done")
-#define P_SKIP_INVALIDATION                                                                        \
-	P_BOOL(skip_invalidation, 0, "skip-invalidation",                                          \
-	       "write the entries but leave out the INVEPT they need (only with hvd "              \
+#define P_SKIP_INVALIDATION                                                           \
+	P_BOOL(skip_invalidation, 0, "skip-invalidation",                             \
+	       "write the entries but leave out the INVEPT they need (only with hvd " \
 	       "--unsafe-hooks): shows what a stale TLB does")
 
 #define R_NAME(name, presence, doc) FIELD(NAME, name, presence, 1, PROTO_NAME_MAX, 0, "", "", doc)
-#define R_STRING(name, presence, doc)                                                              \
-	FIELD(STRING, name, presence, 0, UINT32_MAX, 0, "", "", doc)
+#define R_STRING(name, presence, doc) FIELD(STRING, name, presence, 0, UINT32_MAX, 0, "", "", doc)
 #define R_ADDR(name, presence, doc) FIELD(ADDR, name, presence, 0, UINT64_MAX, 0, "", "", doc)
 #define R_SIZE(name, presence, doc) FIELD(SIZE, name, presence, 0, UINT64_MAX, 0, "", "bytes", doc)
-#define R_U32(name, presence, unit, doc)                                                           \
-	FIELD(U32, name, presence, 0, UINT32_MAX, 0, "", unit, doc)
-#define R_U64(name, presence, unit, doc)                                                           \
-	FIELD(U64, name, presence, 0, UINT64_MAX, 0, "", unit, doc)
+#define R_U32(name, presence, unit, doc) FIELD(U32, name, presence, 0, UINT32_MAX, 0, "", unit, doc)
+#define R_U64(name, presence, unit, doc) FIELD(U64, name, presence, 0, UINT64_MAX, 0, "", unit, doc)
 #define R_BOOL(name, presence, doc) FIELD(BOOL, name, presence, 0, 1, 0, "", "", doc)
 #define R_ENUM(en, name, presence, doc) FIELD_ENUM(en, name, presence, 0, "", doc)
-#define R_BYTES(name, doc)                                                                         \
-	FIELD(BYTES, name, REQUIRED, 0, PROTO_BYTES_MAX, 0, "", "bytes", doc)
+#define R_BYTES(name, doc) FIELD(BYTES, name, REQUIRED, 0, PROTO_BYTES_MAX, 0, "", "bytes", doc)
 #define R_JSON(name, doc) FIELD(JSON, name, REQUIRED, 0, 0, 0, "", "", doc)
 
 #endif

@@ -129,9 +129,9 @@ struct proto_field {
 	enum proto_presence presence;
 	bool list;
 	uint64_t min, max, dflt;
-	size_t max_count; /* of a list */
-	const struct proto_enum *en; /* PROTO_ENUM */
-	proto_desc_fn *sub;	     /* PROTO_STRUCT */
+	size_t max_count;			 /* of a list */
+	const struct proto_enum *en;		 /* PROTO_ENUM */
+	proto_desc_fn *sub;			 /* PROTO_STRUCT */
 	size_t offset, has_offset, count_offset; /* in the C structure */
 	size_t size;				 /* of the value, or of one item of a list */
 };
@@ -203,6 +203,12 @@ int proto_enum_number(const struct proto_enum *en, const char *name, uint32_t *r
 /* [A-Za-z0-9][A-Za-z0-9_.-]{0,62} */
 bool proto_name_valid(const char *s, size_t len);
 
+/*
+ * Length of the UTF-8 sequence at s (1..4), of which len bytes are there; 0 if it is
+ * not valid (overlong, a surrogate, beyond U+10FFFF, cut off).
+ */
+size_t proto_utf8_sequence(const char *s, size_t len);
+
 /* --- JSON ------------------------------------------------------------------------------------ */
 
 /*
@@ -213,10 +219,14 @@ bool proto_name_valid(const char *s, size_t len);
  */
 int proto_json_parse(const char *text, size_t len, struct json_object **ret,
 		     struct proto_error *err);
+/* As above, for replies: what a trusted daemon sends may hold any number of values. */
+int proto_json_parse_reply(const char *text, size_t len, struct json_object **ret,
+			   struct proto_error *err);
 /* One line, without the newline; the string belongs to obj. */
 const char *proto_json_text(struct json_object *obj, size_t *ret_len);
 
-/* --- structures <-> JSON ------------------------------------------------------------------------ */
+/* --- structures <-> JSON ------------------------------------------------------------------------
+ */
 
 /*
  * obj is a JSON object or NULL (none given). Fills *out with values and defaults; memory
@@ -232,7 +242,8 @@ struct json_object *proto_encode(const struct proto_struct *desc, const void *in
  */
 struct json_object *proto_encode_params(const struct proto_struct *desc, const void *in);
 
-/* --- structures <- text of people ----------------------------------------------------------------- */
+/* --- structures <- text of people
+ * ----------------------------------------------------------------- */
 
 /*
  * Sets a field of *out from what a person wrote, and has_<name>; a list gets one more item.
@@ -244,12 +255,12 @@ struct json_object *proto_encode_params(const struct proto_struct *desc, const v
 int proto_set_from_string(const struct proto_field *f, void *out, const char *text,
 			  struct proto_arena *a, struct proto_error *err);
 /* -EINVAL and the first required parameter that has not been given. */
-int proto_check_required(const struct proto_struct *desc, const void *in,
-			 struct proto_error *err);
+int proto_check_required(const struct proto_struct *desc, const void *in, struct proto_error *err);
 /* 4096, 64M, 4KiB, 0x1000. -EINVAL malformed, -ERANGE beyond 64 bits. */
 int proto_parse_size(const char *text, uint64_t *ret);
 
-/* --- schema and reference --------------------------------------------------------------------------- */
+/* --- schema and reference
+ * --------------------------------------------------------------------------- */
 
 /* The JSON schema of a structure; NULL when out of memory. */
 struct json_object *proto_schema(const struct proto_struct *desc);
@@ -257,7 +268,8 @@ struct json_object *proto_schema(const struct proto_struct *desc);
 struct json_object *proto_openrpc_methods(void);
 struct json_object *proto_openrpc_components(void);
 
-/* --- base64, RFC 4648, strict --------------------------------------------------------------------------- */
+/* --- base64, RFC 4648, strict
+ * --------------------------------------------------------------------------- */
 
 /* Characters that n bytes take. */
 size_t proto_base64_length(size_t n);
@@ -265,30 +277,34 @@ void proto_base64_encode(const uint8_t *in, size_t n, char *out);
 /* out holds at least len / 4 * 3 bytes. -EINVAL if it is not base64. */
 int proto_base64_decode(const char *in, size_t len, uint8_t *out, size_t *ret_n);
 
-/* --- framing ----------------------------------------------------------------------------------------------- */
+/* --- framing
+ * -----------------------------------------------------------------------------------------------
+ */
 
 /* Cuts a stream of bytes into lines. Zero-initialise it. */
 struct proto_framer {
+	size_t limit; /* of a line with its newline; 0: PROTO_MESSAGE_MAX; clients: SIZE_MAX */
 	char *buf;
 	size_t start, used, scanned, size;
 };
 
 /*
  * Room for at least min bytes at *ret, to be filled and then told of. -ENOMEM, or
- * -EMSGSIZE when a line without end already has PROTO_MESSAGE_MAX bytes.
+ * -EMSGSIZE when a line without end already has as many bytes as a line may have.
  */
 int proto_framer_reserve(struct proto_framer *f, size_t min, char **ret, size_t *ret_room);
 void proto_framer_filled(struct proto_framer *f, size_t n);
 /*
- * The next line, without its newline, valid until the next call: 0. -EAGAIN none yet,
- * -EMSGSIZE it is longer than PROTO_MESSAGE_MAX.
+ * The next line, without its newline and NUL-terminated, valid until the next call: 0.
+ * -EAGAIN none yet, -EMSGSIZE it is too long.
  */
 int proto_framer_next(struct proto_framer *f, char **ret, size_t *ret_len);
 /* Bytes that are held and not yet returned. */
 size_t proto_framer_held(const struct proto_framer *f);
 void proto_framer_free(struct proto_framer *f);
 
-/* --- for clients ---------------------------------------------------------------------------------------------- */
+/* --- for clients
+ * ---------------------------------------------------------------------------------------------- */
 
 /* A connected socket (close-on-exec), or a negative errno. */
 int proto_connect(const char *path);
@@ -298,10 +314,9 @@ int proto_connect(const char *path);
  */
 int proto_send_line(int fd, const char *text, size_t len, const int *fds, size_t fd_count);
 /*
- * Waits for a line of any length up to max_bytes (0: no limit). 0 and a string to
- * free(); -ECONNRESET at the end of the stream; -EMSGSIZE.
+ * Waits for a line: 0 and the line, NUL-terminated, valid until the next call.
+ * -ECONNRESET at the end of the stream, or another negative errno.
  */
-int proto_recv_line(int fd, struct proto_framer *f, size_t max_bytes, char **ret,
-		    size_t *ret_len);
+int proto_recv_line(int fd, struct proto_framer *f, char **ret, size_t *ret_len);
 
 #endif

@@ -33,9 +33,11 @@ struct proto_file {
 	uint32_t fd;
 };
 
+/* clang-format off */
 #define ENUM(id, doc) enum proto_enum_##id##_values {
 #define VALUE(id, name, number, text, doc) PROTO_##name = (number),
 #define ENUM_END(id) };
+/* clang-format on */
 #include "proto/enums.def"
 #undef ENUM
 #undef VALUE

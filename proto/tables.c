@@ -8,8 +8,8 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 const struct proto_error_info proto_error_info[PROTO_ERROR_COUNT] = {
-#define ERROR(kind, code_, name_, err_, libvirt_, doc_)                                            \
-	[PROTO_ERROR_##kind] = {                                                                   \
+#define ERROR(kind, code_, name_, err_, libvirt_, doc_) \
+	[PROTO_ERROR_##kind] = {                        \
 		.name = name_, .doc = doc_, .code = code_, .err = err_, .libvirt = libvirt_},
 #include "proto/errors.def"
 #undef ERROR
@@ -105,15 +105,15 @@ const struct proto_enum *const proto_enums[] = {
 /* clang-format on */
 
 const struct proto_method proto_methods[PROTO_METHOD_COUNT] = {
-#define METHOD(id_, name_, verb_, positional_, role_, flags_, params_, result_, doc_)              \
-	[PROTO_METHOD_##id_] = {.id = PROTO_METHOD_##id_,                                          \
-				.name = name_,                                                     \
-				.verb = verb_,                                                     \
-				.positional = positional_,                                         \
-				.doc = doc_,                                                       \
-				.role = PROTO_ROLE_##role_,                                        \
-				.flags = flags_,                                                   \
-				.params = proto_desc_##params_,                                    \
+#define METHOD(id_, name_, verb_, positional_, role_, flags_, params_, result_, doc_) \
+	[PROTO_METHOD_##id_] = {.id = PROTO_METHOD_##id_,                             \
+				.name = name_,                                        \
+				.verb = verb_,                                        \
+				.positional = positional_,                            \
+				.doc = doc_,                                          \
+				.role = PROTO_ROLE_##role_,                           \
+				.flags = flags_,                                      \
+				.params = proto_desc_##params_,                       \
 				.result = proto_desc_##result_},
 #include "proto/methods.def"
 #undef METHOD
