@@ -3,7 +3,7 @@
 #include <linux/atomic.h>
 #include <linux/build_bug.h>
 #include <linux/gfp.h>
-#include <linux/highmem.h>
+#include <linux/io.h>
 #include <linux/irqflags.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>

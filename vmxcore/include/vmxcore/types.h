@@ -15,6 +15,7 @@
 #define VMXCORE_TYPES_H
 
 #ifdef __KERNEL__
+#include <linux/build_bug.h>
 #include <linux/errno.h>
 #include <linux/stddef.h>
 #include <linux/string.h>
@@ -27,6 +28,10 @@
 #endif
 #ifndef UINT64_C
 #define UINT64_C(x) x##ULL
+#endif
+/* user space's name for the same number */
+#ifndef ENOTSUP
+#define ENOTSUP EOPNOTSUPP
 #endif
 #else
 #include <errno.h>

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * See machine.h. Entering and leaving VMX operation hangs on processor hotplug: its
+ * callbacks run on the processor itself, for those that are online now and for those
+ * that come later. Source: SDM volume 3, "Restrictions on VMX Operation" (INIT is
+ * blocked in VMX operation, so a restart must leave it first).
+ */
+#define pr_fmt(fmt) "vmxcore: " fmt
+#include <linux/cpu.h>
+#include <linux/cpuhotplug.h>
+#include <linux/mutex.h>
+#include <linux/reboot.h>
+#include <linux/smp.h>
+#include <linux/suspend.h>
+
+#include "core/vcpu.h"
+#include "hw/vtx/vtx.h"
+#include "machine.h"
+#include "run.h"
+
+static struct {
+	struct mutex lock; /* guards what follows but for the processors' own lists */
+	unsigned int holders;
+	bool going_down;
+	struct plat *plat;
+	struct core *core;
+	int hotplug_state;
+	struct list_head runners[CORE_MAX_CPUS];
+} machine = {.lock = __MUTEX_INITIALIZER(machine.lock)};
+
+struct core *machine_core(void)
+{
+	return machine.core;
+}
+
+struct plat *machine_plat(void)
+{
+	return machine.plat;
+}
+
+struct list_head *machine_runners(unsigned int cpu)
+{
+	return &machine.runners[cpu];
+}
+
+/* --- one processor --------------------------------------------------------------------- */
+
+static void probe_here(void *ret)
+{
+	*(enum vtx_state *)ret = vtx_probe();
+}
+
+static int state_error(enum vtx_state state, unsigned int cpu)
+{
+	if (state == VTX_AVAILABLE)
+		return 0;
+	pr_err("processor %u: %s\n", cpu, vtx_state_text(state));
+	return state == VTX_IN_USE ? -EBUSY : -ENODEV;
+}
+
+static const char *online_error_text(int err)
+{
+	switch (err) {
+	case -ENOTSUP:
+		return "it lacks a VMX control that is needed";
+	case -EBUSY:
+		return vtx_state_text(VTX_IN_USE);
+	case -EIO:
+		return "VMXON failed";
+	case -ENOMEM:
+		return "out of memory";
+	default:
+		return "no VMX";
+	}
+}
+
+/* Hotplug callback, on the processor itself: it comes up. */
+static int processor_online(unsigned int cpu)
+{
+	int err;
+
+	if (cpu >= CORE_MAX_CPUS)
+		return 0; /* stays out of VMX operation: nothing runs there */
+	err = state_error(vtx_probe(), cpu);
+	if (err)
+		return err;
+	err = core_cpu_online(machine.core, cpu, vtx_cpu(cpu));
+	if (err)
+		pr_err("processor %u: %s (error %d)\n", cpu, online_error_text(err), err);
+	return err;
+}
+
+/* On the processor itself, which runs no guest meanwhile. */
+static void leave_vmx(unsigned int cpu)
+{
+	if (cpu >= CORE_MAX_CPUS || !machine.core->cpus[cpu].online)
+		return;
+	runners_deactivate(cpu);
+	core_cpu_offline(machine.core, cpu);
+}
+
+/* Hotplug callback, on the processor itself: it goes. */
+static int processor_offline(unsigned int cpu)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	leave_vmx(cpu);
+	local_irq_restore(flags);
+	return 0;
+}
+
+static void leave_vmx_here(void *unused)
+{
+	leave_vmx(smp_processor_id());
+}
+
+/* --- all of them ----------------------------------------------------------------------------- */
+
+int machine_probe(void)
+{
+	unsigned int cpu;
+	int err = 0;
+
+	cpus_read_lock();
+	for_each_online_cpu(cpu)
+	{
+		enum vtx_state state = VTX_ABSENT;
+
+		smp_call_function_single((int)cpu, probe_here, &state, 1);
+		err = state_error(state, cpu);
+		if (err)
+			break;
+	}
+	cpus_read_unlock();
+	return err;
+}
+
+static int machine_start(void)
+{
+	unsigned int cpus = min(nr_cpu_ids, CORE_MAX_CPUS), i;
+	int err;
+
+	for (i = 0; i < CORE_MAX_CPUS; i++)
+		INIT_LIST_HEAD(&machine.runners[i]);
+	err = plat_kernel_create(cpus, &machine.plat);
+	if (err)
+		return err;
+	err = core_create(machine.plat, cpus, &machine.core);
+	if (err)
+		goto out_plat;
+	err = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "virt/vmxcore:online", processor_online,
+				processor_offline);
+	if (err < 0)
+		goto out_core;
+	machine.hotplug_state = err;
+	return 0;
+
+out_core:
+	core_destroy(machine.core);
+	machine.core = NULL;
+out_plat:
+	plat_kernel_destroy(machine.plat);
+	machine.plat = NULL;
+	return err;
+}
+
+static void machine_stop(void)
+{
+	uint64_t pages;
+
+	cpuhp_remove_state(machine.hotplug_state);
+	core_destroy(machine.core);
+	machine.core = NULL;
+	pages = plat_kernel_destroy(machine.plat);
+	machine.plat = NULL;
+	if (pages || plat_kernel_blocks_used())
+		pr_err("leaked: %llu pages, %llu blocks\n", pages, plat_kernel_blocks_used());
+	WARN_ON(pages || plat_kernel_blocks_used());
+}
+
+int machine_get(void)
+{
+	int err = 0;
+
+	mutex_lock(&machine.lock);
+	if (machine.going_down)
+		err = -ESHUTDOWN;
+	else if (machine.holders == 0)
+		err = machine_start();
+	if (!err)
+		machine.holders++;
+	mutex_unlock(&machine.lock);
+	return err;
+}
+
+void machine_put(void)
+{
+	mutex_lock(&machine.lock);
+	if (--machine.holders == 0)
+		machine_stop();
+	mutex_unlock(&machine.lock);
+}
+
+/* --- the system's ways down ----------------------------------------------------------------------
+ */
+
+/*
+ * Restart and power-off reach processors by INIT, which VMX operation blocks. Runs
+ * of guests end by the interrupt, and find their processor out of VMX operation.
+ */
+static int going_down(struct notifier_block *nb, unsigned long action, void *data)
+{
+	mutex_lock(&machine.lock);
+	machine.going_down = true;
+	if (machine.holders)
+		on_each_cpu(leave_vmx_here, NULL, 1);
+	mutex_unlock(&machine.lock);
+	return NOTIFY_DONE;
+}
+
+/* Sleep loses VMX operation and what is cached of a VMCS: not while it is in use. */
+static int going_to_sleep(struct notifier_block *nb, unsigned long action, void *data)
+{
+	bool in_use;
+
+	if (action != PM_SUSPEND_PREPARE && action != PM_HIBERNATION_PREPARE)
+		return NOTIFY_DONE;
+	mutex_lock(&machine.lock);
+	in_use = machine.holders != 0;
+	mutex_unlock(&machine.lock);
+	if (!in_use)
+		return NOTIFY_DONE;
+	pr_err("the system can't sleep while virtual machines exist\n");
+	return NOTIFY_BAD;
+}
+
+static struct notifier_block reboot_notifier = {.notifier_call = going_down};
+static struct notifier_block sleep_notifier = {.notifier_call = going_to_sleep};
+
+int machine_init(void)
+{
+	int err = register_reboot_notifier(&reboot_notifier);
+
+	if (err)
+		return err;
+	err = register_pm_notifier(&sleep_notifier);
+	if (err)
+		unregister_reboot_notifier(&reboot_notifier);
+	return err;
+}
+
+void machine_exit(void)
+{
+	unregister_pm_notifier(&sleep_notifier);
+	unregister_reboot_notifier(&reboot_notifier);
+}
