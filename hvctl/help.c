@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+/* Help, from the same tables as everything else. */
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hvctl/text.h"
+#include "hvctl/verb.h"
+
+#define OPTION_COLUMN 34
+
+static const char *const exit_codes[] = {
+	[HVCTL_OK] = "done",
+	[HVCTL_REFUSED] = "the daemon refused the request; its message says why",
+	[HVCTL_USAGE] = "wrong options, or a value that can't be",
+	[HVCTL_NO_DAEMON] = "no connection to a daemon, or it broke",
+	[HVCTL_TIMEOUT] = "what was waited for did not happen in time",
+	[HVCTL_LOCAL] = "a file or memory on this side failed",
+};
+
+static void describe(FILE *out, const char *left, const char *doc)
+{
+	int n = fprintf(out, "  %s", left);
+
+	if (n > OPTION_COLUMN - 2) {
+		fputc('\n', out);
+		n = 0;
+	}
+	fprintf(out, "%*s", OPTION_COLUMN - n, "");
+	text_wrap(out, OPTION_COLUMN, doc);
+}
+
+static void list_verbs(FILE *out)
+{
+	for (size_t i = 0; i < PROTO_METHOD_COUNT; i++) {
+		const struct proto_method *m = &proto_methods[i];
+		char left[160];
+		size_t n = (size_t)snprintf(left, sizeof(left), "%s", m->verb);
+
+		for (const char *p = m->positional; *p && n + 2 < sizeof(left); p++) {
+			if (p == m->positional)
+				left[n++] = ' ';
+			left[n++] = (char)toupper((unsigned char)*p);
+		}
+		left[n] = 0;
+		describe(out, left, m->doc);
+	}
+	describe(
+		out, "call METHOD [JSON]",
+		"Call a method with parameters in JSON; prints the result in JSON. --file PATH "
+		"sends "
+		"a file as the next descriptor ({\"fd\": 0}), --image PATH one that is only read.");
+	describe(out, "help [VERB]", "This text, or a verb's options.");
+}
+
+void hvctl_help(FILE *out)
+{
+	fputs("Usage: hvctl VERB [VM] [options]\n"
+	      "Speaks to hvd, the hypervisor daemon.\n\nVerbs:\n",
+	      out);
+	list_verbs(out);
+	fputs("\nOptions of every verb:\n", out);
+	describe(out, "--socket PATH",
+		 "the daemon's socket; else $HVD_SOCKET, else " PROTO_SOCKET_DEFAULT);
+	describe(out, "--json",
+		 "print the daemon's result unchanged; a refusal is printed as the "
+		 "daemon's error object on standard error");
+	describe(out, "--help", "a verb's options");
+	describe(out, "--version", "the version");
+	fputs("\nColour is used on a terminal only, and not if NO_COLOR is set.\n"
+	      "\nExit codes:\n",
+	      out);
+	for (size_t i = 0; i < sizeof(exit_codes) / sizeof(*exit_codes); i++) {
+		char left[8];
+
+		snprintf(left, sizeof(left), "%zu", i);
+		describe(out, left, exit_codes[i]);
+	}
+}
+
+static const char *value_word(const struct proto_field *f)
+{
+	static const char *const words[PROTO_TYPE_COUNT] = {
+		[PROTO_U32] = "N",	  [PROTO_U64] = "N",	 [PROTO_SIZE] = "SIZE",
+		[PROTO_ADDR] = "ADDRESS", [PROTO_NAME] = "NAME", [PROTO_STRING] = "TEXT",
+		[PROTO_BYTES] = "HEX",	  [PROTO_FILE] = "PATH", [PROTO_ENUM] = "WORD",
+	};
+
+	return words[f->type];
+}
+
+static void append(char *text, size_t size, const char *more)
+{
+	size_t n = strlen(text);
+
+	snprintf(text + n, size - n, "%s", more);
+}
+
+/* "r, rw or rwx", the limits, the default: what the table says besides the text. */
+static void describe_limits(char *text, size_t size, const struct proto_field *f)
+{
+	char number[TEXT_NUMBER], more[96];
+
+	for (size_t i = 0; f->en && i < f->en->count; i++) {
+		append(text, size, i ? ", " : ": ");
+		append(text, size, f->en->values[i].name);
+	}
+	if (f->unit[0] && f->type != PROTO_SIZE && f->type != PROTO_BYTES) {
+		snprintf(more, sizeof(more), " (%s)", f->unit);
+		append(text, size, more);
+	}
+	if (f->list)
+		append(text, size, "; may be repeated");
+	if (f->presence != PROTO_DEFAULTED)
+		return;
+	if (f->en)
+		snprintf(more, sizeof(more), "; default %s",
+			 proto_enum_name(f->en, (uint32_t)f->dflt));
+	else if (f->type == PROTO_SIZE)
+		snprintf(more, sizeof(more), "; default %s", text_size(number, f->dflt));
+	else if (f->type == PROTO_BOOL)
+		snprintf(more, sizeof(more), "; default %s", f->dflt ? "on" : "off");
+	else if (f->type == PROTO_STRING)
+		more[0] = 0;
+	else
+		snprintf(more, sizeof(more), "; default %" PRIu64, f->dflt);
+	append(text, size, more);
+}
+
+static void help_field(FILE *out, const struct proto_method *m, const struct proto_field *f)
+{
+	char left[96], doc[1024];
+	bool positional = proto_is_positional(m, f);
+
+	snprintf(doc, sizeof(doc), "%s", f->doc);
+	describe_limits(doc, sizeof(doc), f);
+	if (positional) {
+		snprintf(left, sizeof(left), "%s", f->name);
+		for (char *p = left; *p; p++)
+			*p = (char)toupper((unsigned char)*p);
+	} else if (f->type == PROTO_BOOL && f->dflt) {
+		snprintf(left, sizeof(left), "--%s=off", f->option);
+	} else if (f->type == PROTO_BOOL) {
+		snprintf(left, sizeof(left), "--%s", f->option);
+	} else {
+		snprintf(left, sizeof(left), "--%s %s", f->option, value_word(f));
+	}
+	if (f->presence == PROTO_REQUIRED && !positional)
+		append(doc, sizeof(doc), "; required");
+	describe(out, left, doc);
+}
+
+void hvctl_help_verb(FILE *out, const struct proto_method *m)
+{
+	const struct hvctl_verb *verb = hvctl_verbs[m->id];
+	const struct proto_struct *params = m->params();
+	bool any = params->count || verb->options;
+
+	fprintf(out, "Usage: hvctl %s", m->verb);
+	for (const char *p = m->positional; *p; p++)
+		fprintf(out, "%s%c", p == m->positional ? " " : "", toupper((unsigned char)*p));
+	fprintf(out, "%s\n", any ? " [options]" : "");
+	text_wrap(out, 0, m->doc);
+	fprintf(out, "Method %s, role %s or above.\n", m->name,
+		proto_enum_name(&proto_enum_role, m->role));
+	if (any)
+		fputs("\nArguments and options:\n", out);
+	for (size_t i = 0; i < params->count; i++)
+		help_field(out, m, &params->fields[i]);
+	for (const struct hvctl_option *o = verb->options; o && o->name; o++) {
+		char left[96];
+
+		snprintf(left, sizeof(left), "--%s%s%s", o->name, o->value ? " " : "",
+			 o->value ? o->value : "");
+		describe(out, left, o->doc);
+	}
+	fprintf(out, "\nExample: hvctl %s%s%s\n", m->verb, verb->example[0] ? " " : "",
+		verb->example);
+}
+
+/* Edits between two words (Levenshtein), for "did you mean". */
+static size_t distance(const char *a, const char *b)
+{
+	size_t row[64], n = strlen(b);
+
+	if (n >= 64)
+		return SIZE_MAX;
+	for (size_t j = 0; j <= n; j++)
+		row[j] = j;
+	for (size_t i = 1; a[i - 1]; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= n; j++) {
+			size_t best = diagonal + (a[i - 1] != b[j - 1]);
+
+			diagonal = row[j];
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			row[j] = best;
+		}
+	}
+	return row[n];
+}
+
+int hvctl_unknown(const struct hvctl_context *ctx, const char *what, const char *name)
+{
+	const char *nearest = NULL;
+	size_t best = 3; /* further away is another word */
+
+	for (size_t i = 0; i < PROTO_METHOD_COUNT; i++) {
+		size_t d = distance(name, proto_methods[i].verb);
+
+		if (d < best) {
+			best = d;
+			nearest = proto_methods[i].verb;
+		}
+	}
+	if (nearest)
+		return hvctl_fail(ctx, HVCTL_USAGE, "%s: no such %s; did you mean '%s'?", name,
+				  what, nearest);
+	return hvctl_fail(ctx, HVCTL_USAGE, "%s: no such %s\n  'hvctl help' lists them", name,
+			  what);
+}

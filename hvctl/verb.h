@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A verb of hvctl: its method gives name, parameters and help (proto's tables); the
+ * row here adds what only a terminal needs. Each row stands beside its code; a method
+ * without a row does not link (verbs.c).
+ */
+#ifndef HVCTL_VERB_H
+#define HVCTL_VERB_H
+
+#include <stdio.h>
+
+#include "proto/proto.h"
+
+/* Exit codes. hvctl --help prints this list. */
+enum hvctl_exit {
+	HVCTL_OK = 0,
+	HVCTL_REFUSED = 1,   /* the daemon refused the request */
+	HVCTL_USAGE = 2,     /* wrong options, or a value that can't be */
+	HVCTL_NO_DAEMON = 3, /* no connection, or it broke */
+	HVCTL_TIMEOUT = 4,   /* what was waited for did not happen in time */
+	HVCTL_LOCAL = 5,     /* a file, or memory, on this side */
+};
+
+struct hvctl_call;
+
+/* An option that is hvctl's own, not a parameter of the method. */
+struct hvctl_option {
+	const char *name;  /* without "--" */
+	const char *value; /* what stands for its value in help; NULL: it takes none */
+	const char *doc;
+	/* HVCTL_OK, or an exit code after a message */
+	int (*set)(struct hvctl_call *call, const char *text);
+};
+
+struct hvctl_verb {
+	const char *example; /* what follows "hvctl VERB", for help */
+	int file_flags;	     /* how the method's files are opened: O_RDONLY, O_RDWR */
+	const struct hvctl_option *options; /* NULL, or ends with name NULL */
+	/* Before the request is sent: NULL or an exit code. */
+	int (*prepare)(struct hvctl_call *call);
+	/* Prints the result for people. */
+	void (*show)(struct hvctl_call *call, struct json_object *result);
+	/* NULL, or more requests after the first result was shown. */
+	int (*then)(struct hvctl_call *call, struct json_object *result);
+};
+
+/* What main() knows before it knows the verb. */
+struct hvctl_context {
+	const char *socket;
+	bool json;
+	bool colour;	   /* of out */
+	bool out_terminal; /* out is a terminal */
+	FILE *out, *err;
+};
+
+#define HVCTL_FILES_MAX PROTO_FDS_MAX
+
+struct hvctl_call {
+	struct hvctl_context *ctx;
+	const struct proto_method *method;
+	const struct hvctl_verb *verb;
+	struct proto_arena arena;
+	void *params; /* struct proto_<params> of the method */
+	int fds[HVCTL_FILES_MAX];
+	size_t fd_count;
+	/* hvctl's own options */
+	bool raw, all, follow;
+	struct hvctl_client *client;
+};
+
+extern const struct hvctl_verb *const hvctl_verbs[PROTO_METHOD_COUNT];
+
+/* "hvctl: " and the text, to ctx->err. Returns code. */
+int hvctl_fail(const struct hvctl_context *ctx, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Fills call->params from argv; call->method, verb and ctx are set. */
+int hvctl_parse(struct hvctl_call *call, int argc, char **argv);
+/* Opens a file and gives it a place among the request's descriptors. */
+int hvctl_attach(struct hvctl_call *call, const char *path, int flags, uint32_t *ret_index);
+void hvctl_call_free(struct hvctl_call *call);
+
+/* Runs the verb of call->method. */
+int hvctl_run_verb(struct hvctl_context *ctx, const struct proto_method *method, int argc,
+		   char **argv);
+int hvctl_run_call(struct hvctl_context *ctx, int argc, char **argv);
+
+void hvctl_help(FILE *out);
+void hvctl_help_verb(FILE *out, const struct proto_method *method);
+/* "unknown verb"; names the nearest one. */
+int hvctl_unknown(const struct hvctl_context *ctx, const char *what, const char *name);
+
+/* hvctl's whole job; main() only calls it. */
+int hvctl_main(struct hvctl_context *ctx, int argc, char **argv);
+
+#endif
