@@ -27,9 +27,9 @@ enum inval_instruction {
 	INVAL_INSN_INVVPID_ALL,
 };
 
-/* One row a reason in inval_reasons.def: name, need, text, manual's section title. */
+/* One row a reason in inval_reasons.def: name, shown name, need, text, manual's section title. */
 enum inval_reason {
-#define INVAL_REASON(name, need, text, section) INVAL_REASON_##name,
+#define INVAL_REASON(name, shown, need, text, section) INVAL_REASON_##name,
 #include "core/inval_reasons.def"
 #undef INVAL_REASON
 	INVAL_REASON_COUNT
@@ -54,12 +54,15 @@ struct inval_change {
 	bool exec_only;	      /* the execute-only capability, for what is misconfigured */
 	unsigned maxphyaddr;
 	/*
-	 * What may still be cached from before old_entry: the entry was cleared (or
-	 * restricted) by an earlier change whose invalidation has not reached every
-	 * processor. pending_entry is that older entry; 0 if nothing is pending.
+	 * What may still be cached from before old_entry: the entry was changed by an
+	 * earlier change whose invalidation was left out (see inval_pending.h for why a
+	 * deferred one does not count). pending_entry is that older entry, 0 if nothing
+	 * is pending, INVAL_PENDING_UNKNOWN if something is and its value is not known.
 	 */
 	uint64_t pending_entry;
 };
+
+#define INVAL_PENDING_UNKNOWN UINT64_MAX
 
 struct inval_decision {
 	enum inval_need need;
@@ -83,6 +86,7 @@ struct inval_space {
 	uint64_t eptp;
 	uint64_t generation;		/* starts at 1; bumped by each required change */
 	uint64_t seen[CORE_MAX_CPUS];	/* 0: never used there */
+	uint64_t kicked[CORE_MAX_CPUS]; /* last generation it was interrupted for; for counting */
 };
 
 void inval_space_init(struct inval_space *s, uint64_t eptp);
@@ -111,7 +115,11 @@ void inval_publish(struct core_as *as, struct core_cpu *this_cpu, struct inval_r
 /* What inval_publish() would reach now, for a dry run. */
 void inval_preview(struct core_as *as, struct core_cpu *this_cpu, struct inval_reach *ret);
 
-/* INVEPT / INVVPID with the narrowest supported type; counts by cause. */
+/*
+ * INVEPT / INVVPID with the narrowest supported type that covers what is asked for;
+ * counts by cause. -EINVAL: VPID 0 or a non-canonical address, which the instruction
+ * would refuse and nothing is cached for; -EIO: the processor refused it.
+ */
 int inval_invept(struct core_cpu *cpu, uint64_t eptp, enum core_stat cause);
 int inval_invvpid(struct core_cpu *cpu, enum hw_invvpid_type type, uint16_t vpid, gva_t linear);
 

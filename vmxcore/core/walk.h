@@ -15,6 +15,12 @@ struct core_paging_state {
 	uint64_t cr0, cr3, cr4, efer;
 	bool user;     /* the access is a user-mode one */
 	bool smap_off; /* EFLAGS.AC is set */
+	/*
+	 * PAE paging: the PDPTE registers, which a processor uses instead of memory ("PDPTE
+	 * Registers"). Without them the PDPTE is read from memory, and listed.
+	 */
+	bool have_pdptes;
+	uint64_t pdpte[4];
 };
 
 enum core_walk_dimension {

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* An address space from inside: for as.c, inval.c, guest.c and walk.c only. */
+#ifndef VMXCORE_CORE_AS_INTERNAL_H
+#define VMXCORE_CORE_AS_INTERNAL_H
+
+#include "core/as.h"
+#include "core/ept.h"
+#include "core/inval_pending.h"
+#include "core/mem_ranges.h"
+
+/* Tables unlinked by a change that left its invalidation out: kept until a flush. */
+struct as_quarantine {
+	struct as_quarantine *next;
+	struct ept_unlinked *unlinked;
+	size_t count;
+};
+
+struct core_as {
+	struct core *core;
+	struct plat_mutex *mutex; /* changers: held over a whole change */
+	struct plat_lock lock;	  /* ranges and EPT against readers */
+	struct mem_ranges ranges;
+	struct ept ept;
+	uint64_t gpa_limit; /* first guest-physical address past the end */
+	struct inval_space inval;
+	struct inval_pending pending;
+	struct as_quarantine *quarantine;
+	struct core_stats stats;
+};
+
+/* One change from its plan to its commit; see as_change.c. */
+struct as_change {
+	struct core_as *as;
+	struct core_cpu *this_cpu;
+	const struct core_map_op *ops;
+	size_t count;
+	uint32_t flags;
+	struct core_conflict conflict;
+	struct core_change result;
+
+	struct mem_ranges edit; /* the list as it will be */
+	struct ept_span *spans; /* what the operations touch */
+	size_t span_count;
+	struct ept_sync sync;
+};
+
+/* as_ops.c: applies the operations to c->edit; on an error c->conflict says why. */
+int as_edit_ranges(struct as_change *c);
+
+/* Publishes a required change, and lets go of what waited for it. Mutex held. */
+void as_publish(struct core_as *as, struct core_cpu *this_cpu, struct core_change *result);
+
+/* Counts a decision. */
+void as_count_decision(struct core_as *as, struct inval_decision d);
+
+/* The host-physical address that a leaf gives to a, which it covers. */
+static inline uint64_t as_leaf_hpa(const struct ept_place *leaf, uint64_t a)
+{
+	return ept_leaf_addr(leaf->value, leaf->level) + (a - leaf->first);
+}
+
+#endif
