@@ -63,9 +63,8 @@ void queue_fini(struct queue *q)
 
 /* --- requests --------------------------------------------------------------------------- */
 
-static int copy_request(const struct engine_request *req, const void *payload,
-			size_t payload_bytes, const int *fds, size_t fd_count,
-			struct queue_request **ret)
+static int copy_request(const struct engine_request *req, const void *payload, size_t payload_bytes,
+			const int *fds, size_t fd_count, struct queue_request **ret)
 {
 	struct queue_request *rq = calloc(1, sizeof(*rq));
 	int err = -ENOMEM;

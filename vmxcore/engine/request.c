@@ -44,15 +44,15 @@ static bool shape_plain(const struct engine_request *req, struct shape *ret)
 }
 
 static bool (*const shapes[ENGINE_OP_COUNT])(const struct engine_request *, struct shape *) = {
-	[ENGINE_VM_CREATE] = shape_create,   [ENGINE_VM_START] = shape_plain,
-	[ENGINE_VM_PAUSE] = shape_plain,     [ENGINE_VM_RESUME] = shape_plain,
-	[ENGINE_VM_STOP] = shape_plain,	     [ENGINE_VM_DELETE] = shape_plain,
-	[ENGINE_VM_INFO] = shape_plain,	     [ENGINE_SLOT_ADD] = shape_slot_add,
-	[ENGINE_SLOT_LIST] = shape_plain,    [ENGINE_MEM_APPLY] = shape_apply,
-	[ENGINE_MEM_READ] = shape_plain,     [ENGINE_MEM_WRITE] = shape_write,
-	[ENGINE_WALK] = shape_plain,	     [ENGINE_VPID_LIST] = shape_plain,
-	[ENGINE_TLB_STATS] = shape_plain,    [ENGINE_TLB_ENTRIES] = shape_plain,
-	[ENGINE_STATS] = shape_plain,	     [ENGINE_CONSOLE_READ] = shape_plain,
+	[ENGINE_VM_CREATE] = shape_create, [ENGINE_VM_START] = shape_plain,
+	[ENGINE_VM_PAUSE] = shape_plain,   [ENGINE_VM_RESUME] = shape_plain,
+	[ENGINE_VM_STOP] = shape_plain,	   [ENGINE_VM_DELETE] = shape_plain,
+	[ENGINE_VM_INFO] = shape_plain,	   [ENGINE_SLOT_ADD] = shape_slot_add,
+	[ENGINE_SLOT_LIST] = shape_plain,  [ENGINE_MEM_APPLY] = shape_apply,
+	[ENGINE_MEM_READ] = shape_plain,   [ENGINE_MEM_WRITE] = shape_write,
+	[ENGINE_WALK] = shape_plain,	   [ENGINE_VPID_LIST] = shape_plain,
+	[ENGINE_TLB_STATS] = shape_plain,  [ENGINE_TLB_ENTRIES] = shape_plain,
+	[ENGINE_STATS] = shape_plain,	   [ENGINE_CONSOLE_READ] = shape_plain,
 };
 
 int engine_request_check(const struct engine_request *req, const void *payload,
@@ -85,9 +85,9 @@ static const char *const reason_names[ENGINE_REASON_COUNT] = {
 	[ENGINE_REASON_HALTED] = "halted",
 	[ENGINE_REASON_EPT_DENIED] = "ept-denied",
 	[ENGINE_REASON_TRIPLE_FAULT] = "triple-fault",
-	[ENGINE_REASON_UNEXPECTED] = "unexpected-exit",
+	[ENGINE_REASON_UNEXPECTED] = "unexpected",
 	[ENGINE_REASON_ENTRY_FAILED] = "entry-failed",
-	[ENGINE_REASON_INTERNAL] = "internal-error",
+	[ENGINE_REASON_INTERNAL] = "internal",
 };
 
 static const char *const field_names[ENGINE_FIELD_COUNT] = {
@@ -96,12 +96,12 @@ static const char *const field_names[ENGINE_FIELD_COUNT] = {
 	[ENGINE_FIELD_STATE] = "state",
 	[ENGINE_FIELD_MEMORY] = "memory_bytes",
 	[ENGINE_FIELD_VCPUS] = "vcpus",
-	[ENGINE_FIELD_PROCESSOR] = "processor",
+	[ENGINE_FIELD_PROCESSOR] = "processors",
 	[ENGINE_FIELD_IMAGE] = "image",
-	[ENGINE_FIELD_MODULE] = "module",
-	[ENGINE_FIELD_CMDLINE] = "cmdline",
+	[ENGINE_FIELD_MODULE] = "modules",
+	[ENGINE_FIELD_CMDLINE] = "command_line",
 	[ENGINE_FIELD_LOAD_GPA] = "load_gpa",
-	[ENGINE_FIELD_EPT_PAGE] = "ept_page_bytes",
+	[ENGINE_FIELD_EPT_PAGE] = "ept_page",
 	[ENGINE_FIELD_SLOT] = "slot",
 	[ENGINE_FIELD_KIND] = "kind",
 	[ENGINE_FIELD_GPA] = "gpa",

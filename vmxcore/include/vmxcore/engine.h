@@ -240,7 +240,8 @@ struct engine_walk {
 	uint32_t vpid; /* 0: none now */
 	uint32_t pcid;
 	uint32_t refs_guest, refs_ept;
-	uint32_t refs_with_caches; /* as the caches are now; UINT32_MAX not observable */
+	uint32_t refs_with_caches; /* of a walk with the paging-structure and guest-physical
+				    * caches as they are now; UINT32_MAX not observable */
 	uint32_t tlb_level;	   /* bits: 1 I1, 2 D1, 4 L2 hold the translation */
 	uint32_t tlb_level_valid;
 	uint32_t slot;		   /* slot of the final address, UINT32_MAX none */

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: MIT */
+/* The soft engine: making the machine, its thread, and the table of requests. */
+#include "engine/soft.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Room beyond the slots: EPT tables, VMCSs, and what alignment to 1 GiB wastes. */
+#define ARENA_SLACK (UINT64_C(8) << 30)
+/* EPT tables of all VMs: four times what mapping all memory once in 4 KiB pages takes. */
+#define TABLES_FLOOR (UINT64_C(64) << 20)
+#define PROBE_MEMORY (UINT64_C(16) << 20)
+
+static const struct model_tlb_geometry *const geometries[] = {&model_tlb_skylake, &model_tlb_none};
+
+int soft_fail(struct soft_reply *reply, int code, enum engine_field field, uint64_t limit,
+	      const char *format, ...)
+{
+	struct engine_error *e = &reply->error;
+	va_list ap;
+
+	e->code = code;
+	e->field = field;
+	e->limit = limit;
+	va_start(ap, format);
+	vsnprintf(e->text, sizeof(e->text), format, ap);
+	va_end(ap);
+	return code;
+}
+
+void *soft_payload(struct soft_reply *reply, size_t count, size_t size)
+{
+	/* One byte at least: NULL means that memory is short. */
+	void *p = calloc(count ? count : 1, size);
+
+	if (!p) {
+		soft_fail(reply, -ENOMEM, ENGINE_FIELD_NONE, 0, "out of memory for the reply");
+		return NULL;
+	}
+	free(reply->payload);
+	reply->payload = p;
+	reply->payload_bytes = count * size;
+	return p;
+}
+
+/* --- the machine ------------------------------------------------------------------------- */
+
+static void kick(void *ctx, unsigned cpu)
+{
+	struct soft *s = ctx;
+
+	if (s->model)
+		model_cpu_kick(s->model, cpu);
+}
+
+static void written(void *ctx, hpa_t addr, uint64_t size)
+{
+	struct soft *s = ctx;
+
+	if (s->model)
+		model_memory_written(s->model, addr, size);
+}
+
+static void misuse(void *ctx, enum model_misuse what, unsigned cpu, hpa_t vmcs)
+{
+	struct soft *s = ctx;
+
+	(void)what;
+	(void)cpu;
+	(void)vmcs;
+	s->vmcs_misuse++;
+}
+
+/* "" is the first. NULL: no such geometry. */
+static const struct model_tlb_geometry *find_geometry(const char name[24])
+{
+	size_t i;
+
+	if (!name[0])
+		return geometries[0];
+	for (i = 0; i < VMX_ARRAY_SIZE(geometries); i++)
+		if (strncmp(geometries[i]->name, name, sizeof(geometries[i]->name)) == 0)
+			return geometries[i];
+	return NULL;
+}
+
+static int machine_config(struct engine_config *cfg)
+{
+	if (cfg->processors == 0)
+		cfg->processors = SOFT_PROCESSORS_DEFAULT;
+	if (cfg->memory_bytes == 0)
+		cfg->memory_bytes = SOFT_MEMORY_DEFAULT;
+	if (cfg->quantum == 0)
+		cfg->quantum = SOFT_QUANTUM_DEFAULT;
+	if (cfg->vpid_limit == 0)
+		cfg->vpid_limit = CORE_VPID_MAX;
+	if (cfg->processors > CORE_MAX_CPUS || cfg->memory_bytes > SOFT_MEMORY_MAX ||
+	    cfg->quantum > SOFT_QUANTUM_MAX || cfg->vpid_limit > CORE_VPID_MAX ||
+	    !find_geometry(cfg->tlb))
+		return -EINVAL;
+	return 0;
+}
+
+static int processors_online(struct soft *s)
+{
+	uint32_t i;
+	int err;
+
+	for (i = 0; i < s->cfg.processors; i++) {
+		struct soft_processor *p = &s->processor[i];
+
+		p->hw = model_cpu(s->model, i);
+		err = core_cpu_online(s->core, i, p->hw);
+		if (err)
+			return err;
+		p->core = &s->core->cpus[i];
+		core_vpid_pool_init(&p->core->vpids, s->cfg.vpid_limit);
+	}
+	return 0;
+}
+
+/* Undoes machine_init() as far as it came. */
+static void machine_fini(struct soft *s)
+{
+	uint32_t i;
+
+	emulator_delete(s->emulator);
+	if (s->core) {
+		for (i = s->cfg.processors; i-- > 0;)
+			if (s->core->cpus[i].online)
+				core_cpu_offline(s->core, i);
+		core_destroy(s->core);
+	}
+	if (s->model)
+		model_destroy(s->model);
+	s->model = NULL;
+	if (s->plat)
+		s->leaked = plat_user_destroy(s->plat);
+}
+
+static int machine_init(struct soft *s)
+{
+	uint64_t arena = s->cfg.memory_bytes + s->cfg.memory_bytes / 8 + ARENA_SLACK;
+	struct plat_user_config pc = {
+		.arena_bytes = (arena + VMX_PAGE_SIZE - 1) & VMX_PAGE_MASK,
+		.cpus = s->cfg.processors,
+		.scatter = s->cfg.scatter,
+		.seed = s->cfg.seed,
+		.kick = kick,
+		.kick_ctx = s,
+		.written = written,
+		.written_ctx = s,
+	};
+	struct model_config mc = {
+		.cpus = s->cfg.processors,
+		.tlb = find_geometry(s->cfg.tlb),
+		.misuse = misuse,
+		.ctx = s,
+	};
+	int err = plat_user_create(&pc, &s->plat);
+
+	if (err)
+		return err;
+	mc.plat = s->plat;
+	s->table_bytes_max = s->cfg.memory_bytes / 128 + TABLES_FLOOR;
+	err = model_create(&mc, &s->model);
+	if (!err)
+		err = core_create(s->plat, s->cfg.processors, &s->core);
+	if (!err)
+		err = processors_online(s);
+	if (!err) {
+		s->emulator = emulator_new(s->plat);
+		err = s->emulator ? 0 : -ENOMEM;
+	}
+	if (err)
+		machine_fini(s);
+	return err;
+}
+
+static void describe(const struct soft *s, struct engine_info *ret)
+{
+	const struct core_caps *c = &s->core->caps;
+
+	*ret = (struct engine_info){
+		.name = "soft",
+		.available = 1,
+		.capabilities = ENGINE_CAP_EPT_4K | ENGINE_CAP_TLB_STATS | ENGINE_CAP_TLB_ENTRIES |
+				ENGINE_CAP_DETERMINISTIC,
+		.reason = "a software VT-x processor: needs nothing of the host's",
+		.processors = s->cfg.processors,
+		.max_vcpus_per_vm = ENGINE_MAX_VCPUS,
+		.max_vms = SOFT_MAX_VMS,
+		.max_memory_bytes = s->cfg.memory_bytes,
+	};
+	ret->capabilities |= c->ept_2m ? ENGINE_CAP_EPT_2M : 0;
+	ret->capabilities |= c->ept_1g ? ENGINE_CAP_EPT_1G : 0;
+	ret->capabilities |= c->ept_exec_only ? ENGINE_CAP_EPT_EXEC_ONLY : 0;
+	ret->capabilities |= c->ept_ad ? ENGINE_CAP_EPT_AD : 0;
+	ret->capabilities |= c->vpid ? ENGINE_CAP_VPID : 0;
+	ret->capabilities |= s->cfg.unsafe_hooks ? ENGINE_CAP_UNSAFE_HOOKS : 0;
+	memcpy(ret->tlb_geometry, model_geometry(s->model)->name, sizeof(ret->tlb_geometry));
+	ret->tlb_geometry[sizeof(ret->tlb_geometry) - 1] = '\0';
+}
+
+/* Makes a small machine and asks it. */
+static void soft_probe(struct engine_info *ret)
+{
+	struct soft *s = calloc(1, sizeof(*s));
+	int err = -ENOMEM;
+
+	if (s) {
+		s->cfg = (struct engine_config){.processors = 1, .memory_bytes = PROBE_MEMORY};
+		err = machine_config(&s->cfg);
+		if (!err)
+			err = machine_init(s);
+	}
+	if (err) {
+		snprintf(ret->reason, sizeof(ret->reason), "the machine can't be made: %s",
+			 strerrordesc_np(-err));
+		snprintf(ret->advice, sizeof(ret->advice),
+			 "it reserves address space: look at ulimit -v");
+	} else {
+		describe(s, ret);
+		ret->processors = 0;
+		ret->max_memory_bytes = SOFT_MEMORY_MAX;
+		machine_fini(s);
+	}
+	free(s);
+}
+
+/* --- requests ------------------------------------------------------------------------------- */
+
+#define ANY_STATE UINT32_MAX
+#define STATE(x) (UINT32_C(1) << ENGINE_STATE_##x)
+
+static const struct {
+	soft_handler handle;
+	uint32_t states;   /* in which it is possible */
+	const char *needs; /* ... in words */
+	bool no_vm;	   /* may come without a VM */
+} requests[ENGINE_OP_COUNT] = {
+	[ENGINE_VM_CREATE] = {soft_vm_create, ANY_STATE, "", true},
+	[ENGINE_VM_START] = {soft_vm_start, STATE(SHUTOFF), "only a VM that is shutoff starts",
+			     false},
+	[ENGINE_VM_PAUSE] = {soft_vm_pause, STATE(RUNNING), "only a running VM pauses", false},
+	[ENGINE_VM_RESUME] = {soft_vm_resume, STATE(PAUSED), "only a paused VM resumes", false},
+	[ENGINE_VM_STOP] = {soft_vm_stop, ANY_STATE, "", false},
+	[ENGINE_VM_DELETE] = {soft_vm_delete, STATE(SHUTOFF) | STATE(CRASHED),
+			      "stop it before it is deleted", false},
+	[ENGINE_VM_INFO] = {soft_vm_info, ANY_STATE, "", false},
+	[ENGINE_SLOT_ADD] = {soft_slot_add, ANY_STATE, "", false},
+	[ENGINE_SLOT_LIST] = {soft_slot_list, ANY_STATE, "", false},
+	[ENGINE_MEM_APPLY] = {soft_mem_apply, ANY_STATE, "", false},
+	[ENGINE_MEM_READ] = {soft_mem_read, ANY_STATE, "", false},
+	[ENGINE_MEM_WRITE] = {soft_mem_write, ANY_STATE, "", false},
+	[ENGINE_WALK] = {soft_walk, ANY_STATE, "", false},
+	[ENGINE_VPID_LIST] = {soft_vpid_list, ANY_STATE, "", true},
+	[ENGINE_TLB_STATS] = {soft_tlb_stats, ANY_STATE, "", true},
+	[ENGINE_TLB_ENTRIES] = {soft_tlb_entries, ANY_STATE, "", true},
+	[ENGINE_STATS] = {soft_stats, ANY_STATE, "", true},
+	[ENGINE_CONSOLE_READ] = {soft_console_read, ANY_STATE, "", false},
+};
+
+static int handle(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
+		  struct soft_reply *reply)
+{
+	uint32_t op = rq->req.op;
+
+	if (!vm && (rq->req.vm != 0 || !requests[op].no_vm))
+		return soft_fail(reply, -ENOENT, ENGINE_FIELD_VM, 0, "no such VM");
+	if (vm && !(requests[op].states >> vm->state.state & 1))
+		return soft_fail(reply, -EBUSY, ENGINE_FIELD_STATE, 0, "the VM is %s: %s",
+				 engine_state_name(vm->state.state), requests[op].needs);
+	return requests[op].handle(s, vm, rq, reply);
+}
+
+static void fill_state(const struct soft_vm *vm, struct engine_state_info *ret)
+{
+	*ret = vm->state;
+	ret->guest_time = soft_guest_time(vm);
+	ret->console_bytes = vm->console.total;
+}
+
+static void serve(struct soft *s, struct queue_request *rq)
+{
+	struct soft_vm *vm = soft_find_vm(s, rq->req.vm);
+	struct soft_reply reply = {.vm = rq->req.vm};
+	struct engine_event ev = {0};
+	int err = handle(s, vm, rq, &reply);
+
+	if (err) {
+		/* Every refusal has its text; an error of a lower layer at least its name. */
+		if (reply.error.code == 0)
+			soft_fail(&reply, err, ENGINE_FIELD_NONE, 0, "%s", strerrordesc_np(-err));
+		free(reply.payload);
+		reply.payload = NULL;
+		reply.payload_bytes = 0;
+		ev.error = reply.error;
+	}
+	ev.vm = reply.vm;
+	ev.payload = reply.payload;
+	ev.payload_bytes = reply.payload_bytes;
+	ev.total = reply.total;
+	ev.first = reply.first;
+	vm = soft_find_vm(s, reply.vm); /* made or gone meanwhile */
+	if (vm)
+		fill_state(vm, &ev.state);
+	queue_complete(&s->queue, rq, &ev);
+	if (vm)
+		soft_tell_state(s, vm);
+}
+
+void soft_tell_state(struct soft *s, struct soft_vm *vm)
+{
+	struct engine_event ev = {.type = ENGINE_EVENT_STATE, .vm = vm->id};
+
+	if (!vm->state_changed)
+		return;
+	vm->state_changed = false;
+	fill_state(vm, &ev.state);
+	queue_push(&s->queue, &ev);
+}
+
+/* The machine's thread: requests take effect between two quanta. */
+static void *machine_thread(void *arg)
+{
+	struct soft *s = arg;
+	bool busy = false, closing = false;
+
+	while (!closing) {
+		struct queue_request *rq = queue_take(&s->queue, !busy, &closing);
+
+		while (rq) {
+			struct queue_request *next = rq->next;
+
+			serve(s, rq);
+			rq = next;
+		}
+		if (!closing)
+			busy = soft_run_some(s);
+	}
+	while (s->vm_count)
+		soft_vm_free(s, s->vms[s->vm_count - 1]);
+	return NULL;
+}
+
+/* --- the table's side ------------------------------------------------------------------------- */
+
+static struct soft *soft_of(struct engine *e)
+{
+	return (struct soft *)e;
+}
+
+static void soft_get_info(struct engine *e, struct engine_info *ret)
+{
+	*ret = soft_of(e)->info;
+}
+
+static void soft_close(struct engine *e)
+{
+	struct soft *s = soft_of(e);
+
+	queue_close(&s->queue);
+	pthread_join(s->thread, NULL);
+	machine_fini(s);
+	queue_fini(&s->queue);
+	free(s->vms);
+	/* Memory that its owner forgot would be lost to the daemon for good. */
+	if (s->leaked) {
+		fprintf(stderr, "soft engine: %zu pages or slots were not given back\n", s->leaked);
+		abort();
+	}
+	free(s);
+}
+
+static int soft_submit(struct engine *e, const struct engine_request *req, const void *payload,
+		       size_t payload_bytes, const int *fds, size_t fd_count)
+{
+	return queue_submit(&soft_of(e)->queue, req, payload, payload_bytes, fds, fd_count);
+}
+
+static int soft_event_fd(struct engine *e)
+{
+	return soft_of(e)->queue.event_fd;
+}
+
+static int soft_next_event(struct engine *e, struct engine_event *ret)
+{
+	return queue_next_event(&soft_of(e)->queue, ret);
+}
+
+static const struct engine_ops soft_ops = {
+	.get_info = soft_get_info,
+	.close = soft_close,
+	.submit = soft_submit,
+	.event_fd = soft_event_fd,
+	.next_event = soft_next_event,
+};
+
+/* The thread takes no signals: they are the caller's. */
+static int start_thread(struct soft *s)
+{
+	sigset_t all, old;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&s->thread, NULL, machine_thread, s);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -err;
+}
+
+static int soft_open(const struct engine_config *cfg, struct engine **ret)
+{
+	struct soft *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	s->engine.ops = &soft_ops;
+	s->cfg = *cfg;
+	s->next_vm = 1;
+	err = machine_config(&s->cfg);
+	if (err)
+		goto fail;
+	err = machine_init(s);
+	if (err)
+		goto fail;
+	describe(s, &s->info);
+	err = queue_init(&s->queue);
+	if (err)
+		goto fail_machine;
+	err = start_thread(s);
+	if (err)
+		goto fail_queue;
+	*ret = &s->engine;
+	return 0;
+fail_queue:
+	queue_fini(&s->queue);
+fail_machine:
+	machine_fini(s);
+fail:
+	free(s);
+	return err;
+}
+
+const struct engine_kind engine_soft = {
+	.name = "soft",
+	.probe = soft_probe,
+	.open = soft_open,
+};

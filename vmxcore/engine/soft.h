@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The soft engine, inside: one machine (core over the software processor) and one
+ * thread that runs all of it in quanta. Everything below belongs to that thread
+ * after soft_open(), but for the queue and what says otherwise.
+ */
+#ifndef VMXCORE_ENGINE_SOFT_H
+#define VMXCORE_ENGINE_SOFT_H
+
+#include "core/as.h"
+#include "core/vcpu.h"
+#include "devices/console.h"
+#include "devices/device.h"
+#include "devices/exit_port.h"
+#include "devices/uart.h"
+#include "engine/emulate.h"
+#include "engine/queue.h"
+#include "hw/model/model.h"
+#include "loader/loader.h"
+#include "plat/user.h"
+
+#define SOFT_QUANTUM_DEFAULT UINT64_C(20000)
+#define SOFT_QUANTUM_MAX UINT64_C(10000000)
+#define SOFT_PROCESSORS_DEFAULT 2u
+#define SOFT_MEMORY_DEFAULT (UINT64_C(256) << 30)
+#define SOFT_MEMORY_MAX (UINT64_C(8) << 40)
+#define SOFT_MAX_VMS 4096u
+#define SOFT_MAX_SLOTS 1024u
+#define SOFT_RAM_SLOT 0u
+
+enum soft_vcpu_run {
+	SOFT_VCPU_READY,
+	SOFT_VCPU_HALTED,    /* HLT; nothing wakes it yet */
+	SOFT_VCPU_WAIT_SIPI, /* every vCPU but the first */
+};
+
+struct soft_vcpu {
+	struct soft_vm *vm;
+	struct core_vcpu *core;
+	uint32_t index;
+	uint32_t home; /* processor */
+	enum soft_vcpu_run run;
+	struct model_account account;
+	uint64_t exits; /* that came back to the engine */
+	/* Circular list of its processor's runnable vCPUs; NULL: not on it. */
+	struct soft_vcpu *next, *prev;
+};
+
+struct soft_processor {
+	struct core_cpu *core;
+	struct hw_cpu *hw;
+	struct soft_vcpu *turn; /* the next to run; NULL: none is runnable */
+	uint32_t vcpus;		/* that have their home here */
+};
+
+struct soft_slot {
+	struct core_slot core;
+	uint32_t kind; /* enum engine_slot_kind */
+	uint32_t extents;
+	hpa_t hpa_first;
+	bool huge;
+};
+
+/* A file's content, kept for the next start. */
+struct soft_blob {
+	uint8_t *data;
+	size_t size;
+};
+
+struct soft_vm {
+	uint64_t id;
+	struct core_vm *core;
+	struct engine_vm_create config;
+	struct engine_state_info state;
+	bool state_changed; /* a STATE event is due */
+	bool has_run;	    /* since its image was loaded */
+	struct soft_blob image, module[ENGINE_MAX_MODULES];
+	uint64_t blob_bytes; /* of these, charged to memory_used */
+	struct loader_start start;
+	struct soft_slot **slots; /* sorted by number; slot 0 is the RAM */
+	size_t slot_count;
+	uint32_t vcpu_count;
+	struct soft_vcpu *vcpus;
+	struct port_bus bus;
+	struct console console;
+	uint64_t console_told; /* total at the last event */
+	bool console_queued;   /* the queue's */
+	struct uart uart;
+	struct exit_port exit_port;
+	uint64_t mmio_unclaimed, emulated, injected;
+};
+
+struct soft {
+	struct engine engine;
+	struct engine_config cfg;
+	struct engine_info info;
+	struct queue queue;
+	pthread_t thread;
+	struct plat *plat;
+	struct model *model;
+	struct core *core;
+	struct emulator *emulator;
+	struct soft_processor processor[CORE_MAX_CPUS];
+	uint32_t turn;	      /* processor to go on with */
+	struct soft_vm **vms; /* sorted by id */
+	size_t vm_count, vm_room;
+	uint64_t next_vm;
+	uint64_t memory_used;	  /* bytes of all slots */
+	uint64_t table_bytes_max; /* EPT tables of all VMs */
+	uint64_t vmcs_misuse;	  /* a VMCS was active on two processors: a defect */
+	size_t leaked;		  /* pages and slots left at close: a defect */
+};
+
+/* What a request handler fills besides the error. */
+struct soft_reply {
+	void *payload; /* malloc'ed; given to the event */
+	size_t payload_bytes;
+	uint64_t total, first, vm;
+	struct engine_error error;
+};
+
+typedef int (*soft_handler)(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
+			    struct soft_reply *reply);
+
+/* --- soft.c --- */
+__attribute__((format(printf, 5, 6))) int soft_fail(struct soft_reply *reply, int code,
+						    enum engine_field field, uint64_t limit,
+						    const char *format, ...);
+/* Payload of count elements of size; NULL with the error set when memory is short. */
+void *soft_payload(struct soft_reply *reply, size_t count, size_t size);
+
+/* --- soft_run.c: scheduling and exits --- */
+/* Runs one quantum of one vCPU; false: nothing is runnable. */
+bool soft_run_some(struct soft *s);
+void soft_set_state(struct soft *s, struct soft_vm *vm, enum engine_vm_state state,
+		    enum engine_state_reason reason);
+uint64_t soft_guest_time(const struct soft_vm *vm);
+/* Sends the STATE event that is due. */
+void soft_tell_state(struct soft *s, struct soft_vm *vm);
+
+/* --- soft_vm.c --- */
+struct soft_vm *soft_find_vm(struct soft *s, uint64_t id);
+void soft_vm_free(struct soft *s, struct soft_vm *vm);
+int soft_vm_create(struct soft *, struct soft_vm *, const struct queue_request *,
+		   struct soft_reply *);
+int soft_vm_start(struct soft *, struct soft_vm *, const struct queue_request *,
+		  struct soft_reply *);
+int soft_vm_pause(struct soft *, struct soft_vm *, const struct queue_request *,
+		  struct soft_reply *);
+int soft_vm_resume(struct soft *, struct soft_vm *, const struct queue_request *,
+		   struct soft_reply *);
+int soft_vm_stop(struct soft *, struct soft_vm *, const struct queue_request *,
+		 struct soft_reply *);
+int soft_vm_delete(struct soft *, struct soft_vm *, const struct queue_request *,
+		   struct soft_reply *);
+
+/* --- soft_boot.c: images into memory, vCPUs into their first state --- */
+int soft_boot_read(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
+		   struct soft_reply *reply);
+int soft_boot_load(struct soft *s, struct soft_vm *vm, struct soft_reply *reply);
+int soft_boot_vcpus(struct soft *s, struct soft_vm *vm, struct soft_reply *reply);
+
+/* --- soft_mem.c --- */
+struct soft_slot *soft_find_slot(const struct soft_vm *vm, uint32_t number);
+int soft_slot_new(struct soft *s, struct soft_vm *vm, const struct engine_slot_add *add, int fd,
+		  struct soft_reply *reply);
+void soft_slots_free(struct soft *s, struct soft_vm *vm);
+int soft_slot_zero(struct soft *s, struct soft_slot *slot);
+int soft_map_ram(struct soft *s, struct soft_vm *vm, struct soft_reply *reply);
+int soft_slot_add(struct soft *, struct soft_vm *, const struct queue_request *,
+		  struct soft_reply *);
+int soft_slot_list(struct soft *, struct soft_vm *, const struct queue_request *,
+		   struct soft_reply *);
+int soft_mem_apply(struct soft *, struct soft_vm *, const struct queue_request *,
+		   struct soft_reply *);
+int soft_mem_read(struct soft *, struct soft_vm *, const struct queue_request *,
+		  struct soft_reply *);
+int soft_mem_write(struct soft *, struct soft_vm *, const struct queue_request *,
+		   struct soft_reply *);
+
+/* --- soft_look.c, soft_stats.c: looking, which changes nothing --- */
+int soft_vm_info(struct soft *, struct soft_vm *, const struct queue_request *,
+		 struct soft_reply *);
+int soft_walk(struct soft *, struct soft_vm *, const struct queue_request *, struct soft_reply *);
+int soft_vpid_list(struct soft *, struct soft_vm *, const struct queue_request *,
+		   struct soft_reply *);
+int soft_tlb_stats(struct soft *, struct soft_vm *, const struct queue_request *,
+		   struct soft_reply *);
+int soft_tlb_entries(struct soft *, struct soft_vm *, const struct queue_request *,
+		     struct soft_reply *);
+int soft_stats(struct soft *, struct soft_vm *, const struct queue_request *, struct soft_reply *);
+int soft_console_read(struct soft *, struct soft_vm *, const struct queue_request *,
+		      struct soft_reply *);
+
+#endif
