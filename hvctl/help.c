@@ -31,26 +31,45 @@ static void describe(FILE *out, const char *left, const char *doc)
 	text_wrap(out, OPTION_COLUMN, doc);
 }
 
+/* " VM [IMAGE]": the positional parameters, those that may be left out in brackets. */
+static void positional_words(char *text, size_t size, const struct proto_method *m)
+{
+	const struct proto_struct *params = m->params();
+	const char *word = m->positional;
+
+	while (*word) {
+		size_t n = strcspn(word, " "), at = strlen(text);
+		char name[PROTO_FIELD_LEN];
+		const struct proto_field *f;
+		bool required;
+
+		snprintf(name, sizeof(name), "%.*s", (int)n, word);
+		f = proto_field_by_name(params, name);
+		required = f && f->presence == PROTO_REQUIRED;
+		for (char *p = name; *p; p++)
+			*p = (char)toupper((unsigned char)*p);
+		snprintf(text + at, size - at, required ? " %s" : " [%s]", name);
+		word += n + (word[n] == ' ');
+	}
+}
+
 static void list_verbs(FILE *out)
 {
+	static const char call_doc[] = "Call a method with parameters in JSON; prints the result "
+				       "in JSON. --image PATH sends "
+				       "a file, opened to read, as the next descriptor ({\"fd\": "
+				       "0}); --file PATH one opened "
+				       "to read and write.";
+
 	for (size_t i = 0; i < PROTO_METHOD_COUNT; i++) {
 		const struct proto_method *m = &proto_methods[i];
 		char left[160];
-		size_t n = (size_t)snprintf(left, sizeof(left), "%s", m->verb);
 
-		for (const char *p = m->positional; *p && n + 2 < sizeof(left); p++) {
-			if (p == m->positional)
-				left[n++] = ' ';
-			left[n++] = (char)toupper((unsigned char)*p);
-		}
-		left[n] = 0;
+		snprintf(left, sizeof(left), "%s", m->verb);
+		positional_words(left, sizeof(left), m);
 		describe(out, left, m->doc);
 	}
-	describe(
-		out, "call METHOD [JSON]",
-		"Call a method with parameters in JSON; prints the result in JSON. --file PATH "
-		"sends "
-		"a file as the next descriptor ({\"fd\": 0}), --image PATH one that is only read.");
+	describe(out, "call METHOD [JSON]", call_doc);
 	describe(out, "help [VERB]", "This text, or a verb's options.");
 }
 
@@ -119,9 +138,9 @@ static void describe_limits(char *text, size_t size, const struct proto_field *f
 			 proto_enum_name(f->en, (uint32_t)f->dflt));
 	else if (f->type == PROTO_SIZE)
 		snprintf(more, sizeof(more), "; default %s", text_size(number, f->dflt));
-	else if (f->type == PROTO_BOOL)
-		snprintf(more, sizeof(more), "; default %s", f->dflt ? "on" : "off");
-	else if (f->type == PROTO_STRING)
+	else if (f->type == PROTO_BOOL && f->dflt)
+		snprintf(more, sizeof(more), "; default on");
+	else if (f->type == PROTO_BOOL || f->type == PROTO_STRING)
 		more[0] = 0;
 	else
 		snprintf(more, sizeof(more), "; default %" PRIu64, f->dflt);
@@ -156,11 +175,10 @@ void hvctl_help_verb(FILE *out, const struct proto_method *m)
 	const struct hvctl_verb *verb = hvctl_verbs[m->id];
 	const struct proto_struct *params = m->params();
 	bool any = params->count || verb->options;
+	char words[160] = "";
 
-	fprintf(out, "Usage: hvctl %s", m->verb);
-	for (const char *p = m->positional; *p; p++)
-		fprintf(out, "%s%c", p == m->positional ? " " : "", toupper((unsigned char)*p));
-	fprintf(out, "%s\n", any ? " [options]" : "");
+	positional_words(words, sizeof(words), m);
+	fprintf(out, "Usage: hvctl %s%s%s\n", m->verb, words, any ? " [options]" : "");
 	text_wrap(out, 0, m->doc);
 	fprintf(out, "Method %s, role %s or above.\n", m->name,
 		proto_enum_name(&proto_enum_role, m->role));

@@ -318,7 +318,7 @@ static void show_stats(struct hvctl_call *call, struct json_object *result)
 	}
 	table_print(t, call->ctx->out, 0, call->ctx->colour);
 	if (zeros)
-		fprintf(call->ctx->out, "%s that are 0 are left out (--all shows them)\n",
+		fprintf(call->ctx->out, "%s at 0 left out (--all shows them)\n",
 			text_plural(number, sizeof(number), zeros, "counter", "counters"));
 }
 
