@@ -13,19 +13,16 @@
 #include <linux/smp.h>
 #include <linux/suspend.h>
 
-#include "core/vcpu.h"
 #include "hw/vtx/vtx.h"
 #include "machine.h"
-#include "run.h"
 
 static struct {
-	struct mutex lock; /* guards what follows but for the processors' own lists */
+	struct mutex lock; /* guards what follows */
 	unsigned int holders;
 	bool going_down;
 	struct plat *plat;
 	struct core *core;
 	int hotplug_state;
-	struct list_head runners[CORE_MAX_CPUS];
 } machine = {.lock = __MUTEX_INITIALIZER(machine.lock)};
 
 struct core *machine_core(void)
@@ -36,11 +33,6 @@ struct core *machine_core(void)
 struct plat *machine_plat(void)
 {
 	return machine.plat;
-}
-
-struct list_head *machine_runners(unsigned int cpu)
-{
-	return &machine.runners[cpu];
 }
 
 /* --- one processor --------------------------------------------------------------------- */
@@ -93,9 +85,8 @@ static int processor_online(unsigned int cpu)
 /* On the processor itself, which runs no guest meanwhile. */
 static void leave_vmx(unsigned int cpu)
 {
-	if (cpu >= CORE_MAX_CPUS || !machine.core->cpus[cpu].online)
+	if (cpu >= CORE_MAX_CPUS)
 		return;
-	runners_deactivate(cpu);
 	core_cpu_offline(machine.core, cpu);
 }
 
@@ -138,11 +129,9 @@ int machine_probe(void)
 
 static int machine_start(void)
 {
-	unsigned int cpus = min(nr_cpu_ids, CORE_MAX_CPUS), i;
+	unsigned int cpus = min(nr_cpu_ids, CORE_MAX_CPUS);
 	int err;
 
-	for (i = 0; i < CORE_MAX_CPUS; i++)
-		INIT_LIST_HEAD(&machine.runners[i]);
 	err = plat_kernel_create(cpus, &machine.plat);
 	if (err)
 		return err;

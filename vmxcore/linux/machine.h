@@ -12,8 +12,6 @@
 #include "core/core.h"
 #include "plat/kernel.h"
 
-struct list_head;
-
 /* 0, or the reason that vmx can't be had, which is logged: -ENODEV absent or left
  * unusable by the firmware, -EBUSY in use, else what core says. Changes nothing. */
 int machine_probe(void);
@@ -26,11 +24,6 @@ void machine_put(void);
 /* Valid for holders. */
 struct core *machine_core(void);
 struct plat *machine_plat(void);
-/*
- * What runs guests on a processor, by struct runner's member; changed on that
- * processor with interrupts off.
- */
-struct list_head *machine_runners(unsigned int cpu);
 
 int machine_init(void);
 void machine_exit(void);

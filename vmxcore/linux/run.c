@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* See run.h. */
 #include <linux/irqflags.h>
-#include <linux/list.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -15,7 +14,6 @@
 
 struct runner {
 	struct core_vcpu *vcpu;
-	struct list_head active; /* on machine_runners() of the processor its VMCS is active on */
 	struct fpu_guest fpu;
 	bool interrupted;
 };
@@ -27,7 +25,6 @@ int runner_create(struct core_vcpu *vcpu, struct runner **ret)
 	if (!r)
 		return -ENOMEM;
 	r->vcpu = vcpu;
-	INIT_LIST_HEAD(&r->active);
 	if (!fpu_alloc_guest_fpstate(&r->fpu)) {
 		kfree(r);
 		return -ENOMEM;
@@ -38,27 +35,14 @@ int runner_create(struct core_vcpu *vcpu, struct runner **ret)
 
 /* --- where it is active ---------------------------------------------------------------- */
 
-static void deactivate_here(struct runner *r, unsigned int cpu)
-{
-	list_del_init(&r->active);
-	core_vcpu_deactivate(r->vcpu, &machine_core()->cpus[cpu]);
-}
-
-void runners_deactivate(unsigned int cpu)
-{
-	struct runner *r, *next;
-
-	list_for_each_entry_safe(r, next, machine_runners(cpu), active) deactivate_here(r, cpu);
-}
-
 static void deactivate_call(void *arg)
 {
 	struct runner *r = arg;
-	unsigned int cpu = smp_processor_id();
+	int cpu = smp_processor_id();
 
 	/* That processor's own leaving of VMX operation may have come first. */
-	if (core_vcpu_active_cpu(r->vcpu) == (int)cpu)
-		deactivate_here(r, cpu);
+	if (core_vcpu_active_cpu(r->vcpu) == cpu)
+		core_vcpu_deactivate(r->vcpu, &machine_core()->cpus[cpu]);
 }
 
 /* A processor that is offline has deactivated all on its way. */
@@ -99,8 +83,6 @@ static void run_here(struct runner *r, struct core_cpu *cpu, uint64_t budget_tic
 	vtx_begin(cpu->hw);
 	core_vcpu_run(r->vcpu, cpu, budget_ticks, ret);
 	vtx_end(cpu->hw);
-	if (list_empty(&r->active) && core_vcpu_active_cpu(r->vcpu) == (int)cpu->id)
-		list_add(&r->active, machine_runners(cpu->id));
 }
 
 /* One turn: until an exit that core does not handle. */

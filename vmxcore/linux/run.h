@@ -26,7 +26,4 @@ int runner_run(struct runner *r, uint64_t budget_ticks, struct core_run_exit *re
 /* Makes the current or next runner_run() return soon. Any context. */
 void runner_interrupt(struct runner *r);
 
-/* VMCLEARs all that are active on this processor. Interrupts are off. */
-void runners_deactivate(unsigned int cpu);
-
 #endif

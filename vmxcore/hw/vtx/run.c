@@ -21,7 +21,6 @@
 #include "hw/vtx/fields.h"
 #include "hw/vtx/vtx.h"
 
-#define PROC_MOV_DR_EXITING BIT(23)
 #define SELECTOR_RPL_TI 7 /* must be 0 in the host-state area */
 
 static_assert(offsetof(struct hw_gpregs, r) == 0 && HW_R15 == 15);
@@ -36,43 +35,60 @@ static u16 host_selector(u16 sel)
 	return sel & SELECTOR_RPL_TI ? 0 : sel;
 }
 
-/*
- * Selectors of user space (RPL 3, or in the LDT) can't stand in the host-state
- * area: the exit loads null instead, and vtx_end() brings them back.
- */
-void hw_read_host_state(struct hw_cpu *cpu, struct hw_host_state *ret)
+/* Of a processor, as long as it is online. */
+static void read_fixed_state(struct hw_cpu *cpu, struct hw_host_state *h)
 {
 	struct desc_ptr dt;
+
+	h->cs = __KERNEL_CS;
+	h->ss = __KERNEL_DS;
+	store_tr(h->tr);
+	h->tr_base = (unsigned long)&get_cpu_entry_area(cpu->id)->tss.x86_tss;
+	native_store_gdt(&dt);
+	h->gdtr_base = dt.address;
+	store_idt(&dt);
+	h->idtr_base = dt.address;
+	rdmsrl(MSR_GS_BASE, h->gs_base);
+	rdmsrl(MSR_IA32_SYSENTER_CS, h->sysenter_cs);
+	rdmsrl(MSR_IA32_SYSENTER_ESP, h->sysenter_esp);
+	rdmsrl(MSR_IA32_SYSENTER_EIP, h->sysenter_eip);
+	rdmsrl(MSR_IA32_CR_PAT, h->pat);
+	rdmsrl(MSR_EFER, h->efer);
+}
+
+/*
+ * What belongs to the task and its address space. Selectors of user space (RPL 3, or in
+ * the LDT) can't stand in the host-state area: the exit loads null instead, and
+ * vtx_end() brings them back.
+ */
+static void read_task_state(struct hw_host_state *h)
+{
 	u16 sel;
 
-	*ret = (struct hw_host_state){
-		.cr0 = read_cr0(),
-		.cr3 = __read_cr3(),
-		.cr4 = __read_cr4(),
-		.cs = __KERNEL_CS,
-		.ss = __KERNEL_DS,
-		.tr_base = (unsigned long)&get_cpu_entry_area(cpu->id)->tss.x86_tss,
-	};
+	h->cr0 = read_cr0();
+	h->cr3 = __read_cr3();
+	h->cr4 = __read_cr4();
 	savesegment(es, sel);
-	ret->es = host_selector(sel);
+	h->es = host_selector(sel);
 	savesegment(ds, sel);
-	ret->ds = host_selector(sel);
+	h->ds = host_selector(sel);
 	savesegment(fs, sel);
-	ret->fs = host_selector(sel);
+	h->fs = host_selector(sel);
 	savesegment(gs, sel);
-	ret->gs = host_selector(sel);
-	store_tr(ret->tr);
-	native_store_gdt(&dt);
-	ret->gdtr_base = dt.address;
-	store_idt(&dt);
-	ret->idtr_base = dt.address;
-	rdmsrl(MSR_FS_BASE, ret->fs_base);
-	rdmsrl(MSR_GS_BASE, ret->gs_base);
-	rdmsrl(MSR_IA32_SYSENTER_CS, ret->sysenter_cs);
-	rdmsrl(MSR_IA32_SYSENTER_ESP, ret->sysenter_esp);
-	rdmsrl(MSR_IA32_SYSENTER_EIP, ret->sysenter_eip);
-	rdmsrl(MSR_IA32_CR_PAT, ret->pat);
-	rdmsrl(MSR_EFER, ret->efer);
+	h->gs = host_selector(sel);
+	rdmsrl(MSR_FS_BASE, h->fs_base);
+}
+
+void hw_read_host_state(struct hw_cpu *cpu, struct hw_host_state *ret)
+{
+	if (!cpu->host_fixed)
+		read_fixed_state(cpu, &cpu->host);
+	cpu->host_fixed = true;
+	/* Core asks before each entry: no task can come between begin and end. */
+	if (!cpu->host_read)
+		read_task_state(&cpu->host);
+	cpu->host_read = cpu->begun;
+	*ret = cpu->host;
 }
 
 static void save_selectors(struct hw_cpu *cpu)
@@ -129,7 +145,12 @@ static void dr_write(unsigned int i, unsigned long value)
 	}
 }
 
-static void dr_load_guest(struct hw_cpu *cpu, const struct hw_gpregs *regs)
+/*
+ * The guest's stay loaded from entry to entry; software may change its copy meanwhile.
+ * DR6 is read back after each exit, for a guest's #DB changes it; the others by vtx_end():
+ * a guest's MOV to them doesn't exit.
+ */
+static void dr_load_guest(struct hw_cpu *cpu, struct hw_gpregs *regs)
 {
 	unsigned int i;
 
@@ -141,22 +162,22 @@ static void dr_load_guest(struct hw_cpu *cpu, const struct hw_gpregs *regs)
 	}
 	if (unlikely(cpu->dr6 != regs->dr6)) {
 		set_debugreg(regs->dr6, 6);
-		get_debugreg(cpu->dr6, 6);
+		cpu->dr6 = regs->dr6;
 	}
+	cpu->guest = regs;
 }
 
-/* DR6 changes by a guest's #DB; the others only by its MOV, where that doesn't exit. */
-static void dr_save_guest(struct hw_cpu *cpu, struct hw_gpregs *regs)
+static void dr_unload_guest(struct hw_cpu *cpu)
 {
 	unsigned int i;
 
-	get_debugreg(cpu->dr6, 6);
-	regs->dr6 = cpu->dr6;
-	if (likely(cpu->mov_dr_exits))
+	if (!cpu->guest)
 		return;
 	dr_read(cpu->dr);
 	for (i = 0; i < ARRAY_SIZE(cpu->dr); i++)
-		regs->dr[i] = cpu->dr[i];
+		cpu->guest->dr[i] = cpu->dr[i];
+	cpu->guest = NULL;
+	set_debugreg(DR6_RESERVED, 6);
 }
 
 /* --- the bracket ---------------------------------------------------------------------------- */
@@ -171,6 +192,7 @@ static void flush_l1d(void)
 void vtx_begin(struct hw_cpu *cpu)
 {
 	lockdep_assert_irqs_disabled();
+	cpu->begun = true;
 	if (test_thread_flag(TIF_NEED_FPU_LOAD))
 		switch_fpu_return();
 	save_selectors(cpu);
@@ -188,39 +210,26 @@ void vtx_end(struct hw_cpu *cpu)
 	load_fixmap_gdt(cpu->id);
 	invalidate_tss_limit();
 	restore_selectors(cpu);
-	set_debugreg(DR6_RESERVED, 6);
+	dr_unload_guest(cpu);
+	/* DR7 was cleared by vtx_begin(), and by each exit. */
 	if (hw_breakpoint_active())
 		hw_breakpoint_restore();
+	cpu->begun = false;
+	cpu->host_read = false;
 	/* User space that runs next on this processor: the kernel flushes on the way. */
 	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
 		this_cpu_write(x86_ibpb_exit_to_user, true);
 }
 
-/* --- entry ---------------------------------------------------------------------------------------
- */
-
-/* A VMCS became current, or its controls changed. */
-static enum hw_result reread(struct hw_cpu *cpu)
-{
-	enum hw_result r;
-	u64 proc;
-
-	r = hw_vmwrite(cpu, VTX_FIELD_HOST_RIP, (unsigned long)vtx_exit);
-	if (!r)
-		r = hw_vmread(cpu, VTX_FIELD_PROC_CONTROLS, &proc);
-	if (r)
-		return r;
-	cpu->mov_dr_exits = proc & PROC_MOV_DR_EXITING;
-	cpu->reread = false;
-	return HW_SUCCEED;
-}
+/* --- entry -------------------------------------------------------------------------------- */
 
 enum hw_result hw_enter(struct hw_cpu *cpu, struct hw_gpregs *regs, bool launch)
 {
 	enum hw_result r;
 
-	if (unlikely(cpu->reread)) {
-		r = reread(cpu);
+	/* A VMCS that has just become current: vtx_enter() adds host RSP. */
+	if (unlikely(!cpu->host_rsp)) {
+		r = hw_vmwrite(cpu, VTX_FIELD_HOST_RIP, (unsigned long)vtx_exit);
 		if (r)
 			return r;
 	}
@@ -229,25 +238,40 @@ enum hw_result hw_enter(struct hw_cpu *cpu, struct hw_gpregs *regs, bool launch)
 		native_write_cr2(regs->cr2);
 	r = vtx_enter(regs, &cpu->host_rsp, launch);
 	regs->cr2 = native_read_cr2();
-	dr_save_guest(cpu, regs);
+	get_debugreg(cpu->dr6, 6);
+	regs->dr6 = cpu->dr6;
 	return r;
 }
 
+/* VM-exit interruption information of those that are the host's: valid bit, type, vector. */
+#define EXIT_INTR_MASK 0x800007ffu
+#define EXIT_INTR_NMI 0x80000202u
+#define EXIT_INTR_MC 0x80000312u
+#define REASON_MASK 0xffffu
+#define REASON_EXCEPTION_OR_NMI 0u
+#define REASON_MC_DURING_ENTRY 41u
+
 /*
- * An NMI that came while the guest ran ended its turn, and is blocked since: its
- * handler runs here, and unblocks with IRET. An interrupt is still pending in the
- * interrupt controller (no acknowledge on exit) and comes when the caller turns
- * interrupts on. Descriptor-table limits are put back by vtx_end().
+ * An NMI or a machine check ended the guest's turn instead of going through the host's
+ * IDT: its handler runs here (NMIs are blocked since the exit, its IRET unblocks). An
+ * external interrupt is still pending in the interrupt controller (no acknowledge on
+ * exit), and comes when the caller turns interrupts on. Descriptor-table limits are put
+ * back by vtx_end().
  */
 void hw_after_exit(struct hw_cpu *cpu)
 {
 	u64 reason, info;
 
-	if (hw_vmread(cpu, VTX_FIELD_EXIT_REASON, &reason) || reason != 0)
+	if (hw_vmread(cpu, VTX_FIELD_EXIT_REASON, &reason))
 		return;
-	if (hw_vmread(cpu, VTX_FIELD_EXIT_INTR_INFO, &info))
+	reason &= REASON_MASK;
+	if (unlikely(reason == REASON_MC_DURING_ENTRY))
+		asm volatile("int $18" : : : "memory");
+	if (likely(reason != REASON_EXCEPTION_OR_NMI) ||
+	    hw_vmread(cpu, VTX_FIELD_EXIT_INTR_INFO, &info))
 		return;
-	/* valid, type 2 ("VM-Exit Interruption-Information Field") */
-	if ((info & 0x80000700) == 0x80000200)
+	if ((info & EXIT_INTR_MASK) == EXIT_INTR_NMI)
 		asm volatile("int $2" : : : "memory");
+	else if ((info & EXIT_INTR_MASK) == EXIT_INTR_MC)
+		asm volatile("int $18" : : : "memory");
 }

@@ -19,7 +19,6 @@
 #include "hw/vtx/fields.h"
 #include "hw/vtx/vtx.h"
 
-static_assert(VTX_FIELD_PROC_CONTROLS == VMCS_PROC_CONTROLS);
 static_assert(VTX_FIELD_EXIT_REASON == VMCS_EXIT_REASON);
 static_assert(VTX_FIELD_EXIT_INTR_INFO == VMCS_EXIT_INTR_INFO);
 static_assert(VTX_FIELD_HOST_RSP == VMCS_HOST_RSP);
@@ -41,8 +40,6 @@ struct hw_cpu *vtx_cpu(unsigned int cpu)
 static const char *const state_text[VTX_STATE_COUNT] = {
 	[VTX_AVAILABLE] = "VMX is available",
 	[VTX_ABSENT] = "the processor has no VMX (CPUID.1:ECX bit 5 is 0)",
-	[VTX_UNLOCKED] = "the firmware has not set up VMX (IA32_FEATURE_CONTROL is not locked): "
-			 "enable virtualization in the firmware's setup",
 	[VTX_DISABLED] = "VMX is disabled by the firmware (IA32_FEATURE_CONTROL): enable "
 			 "virtualization in the firmware's setup",
 	[VTX_IN_USE] = "VMX is in use (CR4.VMXE is set): stop the other hypervisor's virtual "
@@ -61,9 +58,9 @@ enum vtx_state vtx_probe(void)
 	/* CPUID itself, for the kernel's flag also tells the firmware's decision. */
 	if (!(cpuid_ecx(1) & BIT(5)))
 		return VTX_ABSENT;
-	if (rdmsrl_safe(MSR_IA32_FEAT_CTL, &control) || !(control & FEAT_CTL_LOCKED))
-		return VTX_UNLOCKED;
-	if (!(control & FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX))
+	/* Left unlocked it is core's to set; where there is none, nothing forbids VMXON. */
+	if (!rdmsrl_safe(MSR_IA32_FEAT_CTL, &control) && (control & FEAT_CTL_LOCKED) &&
+	    !(control & FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX))
 		return VTX_DISABLED;
 	if ((__read_cr4() & X86_CR4_VMXE) && !this_cpu_read(vtx_cpus.vmxe))
 		return VTX_IN_USE;
@@ -110,8 +107,8 @@ enum hw_result hw_vmxon(struct hw_cpu *cpu, hpa_t region)
 	if (r)
 		intel_pt_handle_vmx(0);
 	cpu->host_rsp = 0;
-	cpu->reread = true;
 	cpu->last_vmcs = hpa(0);
+	cpu->host_fixed = false;
 	return r;
 }
 
@@ -128,14 +125,12 @@ enum hw_result hw_vmxoff(struct hw_cpu *cpu)
 enum hw_result hw_vmclear(struct hw_cpu *cpu, hpa_t vmcs)
 {
 	cpu->host_rsp = 0; /* it may have been the current one */
-	cpu->reread = true;
 	return VMX_INSN("vmclear %[vmcs]", NO_OUTPUT, [vmcs] "m"(vmcs.v));
 }
 
 enum hw_result hw_vmptrld(struct hw_cpu *cpu, hpa_t vmcs)
 {
 	cpu->host_rsp = 0;
-	cpu->reread = true;
 	/* Predictions trained by one guest must not serve another. */
 	if (cpu->last_vmcs.v != vmcs.v) {
 		indirect_branch_prediction_barrier();
@@ -167,8 +162,6 @@ enum hw_result hw_vmread(struct hw_cpu *cpu, uint32_t field, uint64_t *ret_value
 
 enum hw_result hw_vmwrite(struct hw_cpu *cpu, uint32_t field, uint64_t value)
 {
-	if (field == VTX_FIELD_PROC_CONTROLS)
-		cpu->reread = true;
 	return VMX_INSN("vmwrite %[value], %[field]",
 			NO_OUTPUT, [value] "rm"(value), [field] "r"((u64)field));
 }

@@ -3,7 +3,7 @@
  * hw.h on a real processor: what its user in the kernel needs besides hw.h.
  *
  * One struct hw_cpu for each logical processor, used on that processor only, with
- * preemption off. A run of guest code is bracketed:
+ * preemption off. A run of one vCPU is bracketed:
  *
  *	local_irq_save(); vtx_begin(cpu); ... hw_enter() ... vtx_end(cpu);
  *	local_irq_restore();
@@ -21,15 +21,17 @@
 struct hw_cpu {
 	unsigned int id; /* the kernel's processor number */
 	bool vmxe;	 /* CR4.VMXE was set by us */
-	bool reread;	 /* host RIP and what follows from the controls: at the next entry */
-	bool mov_dr_exits;
-	u64 host_rsp;	 /* held by the current VMCS; 0: unknown */
-	hpa_t last_vmcs; /* last one that entered; for the branch prediction barrier */
-	/* Between begin and end: what the hardware's debug registers hold now. */
-	unsigned long dr[4], dr6;
-	/* The host's, between begin and end. */
-	u16 ds, es, fs, gs, ldt;
+	u64 host_rsp;	 /* held by the current VMCS, with host RIP; 0: not yet */
+	hpa_t last_vmcs; /* the last one loaded; for the branch prediction barrier */
+	struct hw_host_state host;
+	bool host_fixed; /* what of it never changes has been read */
+	/* Between begin and end. */
+	bool begun;
+	bool host_read;		 /* the rest of it has been read */
+	u16 ds, es, fs, gs, ldt; /* the host's */
 	unsigned long fs_base;
+	struct hw_gpregs *guest;  /* whose debug registers the hardware holds, or NULL */
+	unsigned long dr[4], dr6; /* as loaded */
 };
 
 struct hw_cpu *vtx_cpu(unsigned int cpu);
@@ -37,8 +39,7 @@ struct hw_cpu *vtx_cpu(unsigned int cpu);
 enum vtx_state {
 	VTX_AVAILABLE,
 	VTX_ABSENT,   /* CPUID.1:ECX.VMX is 0 */
-	VTX_UNLOCKED, /* IA32_FEATURE_CONTROL was left unlocked */
-	VTX_DISABLED, /* ... is locked with VMX outside SMX forbidden */
+	VTX_DISABLED, /* IA32_FEATURE_CONTROL is locked with VMX outside SMX forbidden */
 	VTX_IN_USE,   /* CR4.VMXE is set, and not by us */
 	VTX_STATE_COUNT
 };

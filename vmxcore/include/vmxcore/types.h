@@ -29,6 +29,9 @@
 #ifndef UINT64_C
 #define UINT64_C(x) x##ULL
 #endif
+#ifndef UINT32_C
+#define UINT32_C(x) x##U
+#endif
 /* user space's name for the same number */
 #ifndef ENOTSUP
 #define ENOTSUP EOPNOTSUPP

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: MIT
+# The kernel module: it compiles, and it drives real VMX in Bochs. Both are skipped,
+# loudly, where Debian's packages for them are not installed (tools/install-deps vtx).
+set(VTX_KERNEL_DIR ${PROJECT_SOURCE_DIR}/build/kernel CACHE PATH
+  "Where tools/install-deps has put the kernel image for the Bochs tests")
+
+add_test(NAME vtx_module
+  COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/vtx/module ${PROJECT_SOURCE_DIR}
+    ${CMAKE_CURRENT_BINARY_DIR}/vtx-module ${VTX_KERNEL_DIR})
+set_tests_properties(vtx_module PROPERTIES LABELS vtx TIMEOUT 600 SKIP_RETURN_CODE 77)
+
+# The guests are built with everything else; a sanitizer build has none to boot.
+add_test(NAME vtx_boot
+  COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/vtx/run ${PROJECT_SOURCE_DIR}
+    ${CMAKE_CURRENT_BINARY_DIR}/vtx-boot ${VTX_KERNEL_DIR} ${PROJECT_BINARY_DIR}/guests)
+set_tests_properties(vtx_boot PROPERTIES LABELS vtx TIMEOUT 1200 SKIP_RETURN_CODE 77)
