@@ -16,6 +16,7 @@ struct core;
 struct core_as;
 struct core_vcpu;
 struct core_vm;
+struct vmx_msr_entry;
 
 #define CORE_MAX_CPUS 64u
 
@@ -23,11 +24,12 @@ struct core_vm;
 struct core_caps {
 	uint32_t vmcs_revision;
 	uint32_t vmcs_bytes;
-	uint64_t basic;			     /* IA32_VMX_BASIC */
-	uint64_t pin, proc, proc2, exit, entry; /* allowed-0 in 31:0, allowed-1 in 63:32 (TRUE_ where offered) */
+	uint64_t basic; /* IA32_VMX_BASIC */
+	uint64_t pin, proc, proc2, exit,
+		entry; /* allowed-0 in 31:0, allowed-1 in 63:32 (TRUE_ where offered) */
 	uint64_t misc;
 	uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
-	uint64_t ept_vpid;		     /* IA32_VMX_EPT_VPID_CAP */
+	uint64_t ept_vpid; /* IA32_VMX_EPT_VPID_CAP */
 	bool ept, vpid, unrestricted;
 	bool ept_exec_only, ept_2m, ept_1g, ept_ad, ept_walk5;
 	bool invept_single, invept_all;
@@ -52,10 +54,14 @@ struct core_cpu {
 	struct core *core;
 	unsigned id;
 	struct hw_cpu *hw;
-	bool online;		   /* in VMX operation */
+	bool online; /* in VMX operation */
 	hpa_t vmxon_region;
 	void *vmxon_page;
-	struct core_vcpu *current; /* whose VMCS is current, or NULL */
+	struct core_vcpu *loaded; /* whose VMCS is current, or NULL */
+	struct core_vcpu *active; /* list of those whose VMCS is active here; this processor's */
+	/* The host's values of MSRs that guests have their own of; loaded at each exit. */
+	struct vmx_msr_entry *host_msrs;
+	hpa_t host_msrs_hpa;
 	struct core_vpid_pool vpids;
 	/* Published by inval_enter() before the generation check, cleared after exit. */
 	struct core_as *in_guest;
@@ -66,7 +72,11 @@ struct core_cpu {
 struct core {
 	struct plat *plat;
 	unsigned nr_cpus;
-	struct core_caps caps;
+	struct core_caps caps; /* valid once caps_known */
+	bool caps_known;
+	/* One MSR bitmap for every vCPU: all of them have the same pass-through set. */
+	uint8_t *msr_bitmap;
+	hpa_t msr_bitmap_hpa;
 	struct core_cpu cpus[CORE_MAX_CPUS];
 };
 
@@ -79,11 +89,16 @@ void core_destroy(struct core *core);
  * Reads the capability MSRs (first processor) and checks that they offer what
  * core needs (EPT 4-level write-back, INVEPT; VPID and A/D are optional), enters
  * VMX operation, and runs INVEPT and INVVPID all-context. Runs on that processor.
- * -ENODEV no VMX, -ENOTSUP a needed control is missing, -EBUSY CR4.VMXE is set
- * (somebody else owns VMX), -EIO VMXON failed, -ENOMEM. May sleep before VMXON.
+ * -EINVAL no such processor, -EALREADY online, -ENODEV no VMX (or firmware has locked
+ * it out), -ENOTSUP a needed control is missing, or the capabilities differ from the
+ * first processor's, -EBUSY CR4.VMXE is set (somebody else owns VMX), -EIO VMXON
+ * failed, -ENOMEM. May sleep before VMXON.
  */
 int core_cpu_online(struct core *core, unsigned cpu, struct hw_cpu *hw);
-/* VMCLEARs what is current there, leaves VMX operation. Runs on that processor. */
+/*
+ * VMCLEARs every VMCS that is active there (their vCPUs may run elsewhere afterwards),
+ * leaves VMX operation. Runs on that processor.
+ */
 void core_cpu_offline(struct core *core, unsigned cpu);
 
 #endif

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Exits by instructions, but for control registers (cr.c) and MSRs (msr.c).
+ * Source: SDM volume 3, "Instructions That Cause VM Exits".
+ */
+#include "core/vcpu_internal.h"
+#include "core/vmcs.h"
+
+void vcpu_skip_instruction(struct core_vcpu *v)
+{
+	vcpu_advance(v, (uint32_t)vcpu_vmread(v, VMCS_EXIT_INSTRUCTION_LENGTH));
+}
+
+enum exit_step exit_raise_gp(struct core_vcpu *v)
+{
+	event_raise_error(v, VECTOR_GP, 0);
+	return EXIT_RESUME;
+}
+
+/* Instructions that this guest's processor doesn't have. */
+enum exit_step exit_undefined(struct core_vcpu *v, struct core_run_exit *ret)
+{
+	(void)ret;
+	event_raise(v, VECTOR_UD);
+	return EXIT_RESUME;
+}
+
+/* RDPMC: no counter exists. */
+enum exit_step exit_protection(struct core_vcpu *v, struct core_run_exit *ret)
+{
+	(void)ret;
+	return exit_raise_gp(v);
+}
+
+/* Caches are coherent, and a guest has no devices that look past them. */
+enum exit_step exit_skip(struct core_vcpu *v, struct core_run_exit *ret)
+{
+	(void)ret;
+	vcpu_skip_instruction(v);
+	return EXIT_RESUME;
+}
+
+/* --- CPUID ---------------------------------------------------------------------------------- */
+
+/* Bits that tell the state of this vCPU, not the features of its VM. */
+static void cpuid_1(struct core_vcpu *v, uint32_t regs[4])
+{
+	vcpu_need(v, REG_CR);
+	regs[2] &= ~CPUID_1_ECX_OSXSAVE;
+	if (v->regs.cr4 & CR4_OSXSAVE)
+		regs[2] |= CPUID_1_ECX_OSXSAVE;
+	/* Initial APIC ID */
+	regs[1] = (regs[1] & UINT32_C(0x00ffffff)) | v->index << 24;
+}
+
+static void cpuid_topology(struct core_vcpu *v, uint32_t regs[4])
+{
+	if (regs[1] != 0)
+		regs[3] = v->index;
+}
+
+struct cpuid_reflection {
+	uint32_t leaf;
+	void (*reflect)(struct core_vcpu *v, uint32_t regs[4]);
+};
+
+static const struct cpuid_reflection reflections[] = {
+	{1, cpuid_1},
+	{0xb, cpuid_topology},
+	{0x1f, cpuid_topology},
+};
+
+enum exit_step exit_cpuid(struct core_vcpu *v, struct core_run_exit *ret)
+{
+	uint64_t *r = v->regs.gp.r;
+	uint32_t leaf = (uint32_t)r[HW_RAX], regs[4];
+
+	(void)ret;
+	vm_cpuid(v->vm, leaf, (uint32_t)r[HW_RCX], regs);
+	for (size_t i = 0; i < VMX_ARRAY_SIZE(reflections); i++) {
+		if (reflections[i].leaf == leaf)
+			reflections[i].reflect(v, regs);
+	}
+	r[HW_RAX] = regs[0];
+	r[HW_RBX] = regs[1];
+	r[HW_RCX] = regs[2];
+	r[HW_RDX] = regs[3];
+	vcpu_skip_instruction(v);
+	return EXIT_RESUME;
+}
+
+/* --- HLT, I/O -----------------------------------------------------------------------------------
+ */
+
+enum exit_step exit_hlt(struct core_vcpu *v, struct core_run_exit *ret)
+{
+	vcpu_skip_instruction(v);
+	v->regs.activity = ACTIVITY_HLT;
+	v->have |= REG_ACTIVITY;
+	v->dirty |= REG_ACTIVITY;
+	if (event_wakes(v))
+		return EXIT_RESUME;
+	return exit_return(ret, CORE_RUN_HLT);
+}
+
+/* "Exit Qualification for I/O Instructions" */
+enum exit_step exit_io(struct core_vcpu *v, struct core_run_exit *ret)
+{
+	uint64_t q = vcpu_vmread(v, VMCS_EXIT_QUALIFICATION);
+	uint8_t size = (uint8_t)((q & IOQ_SIZE_MASK) + 1);
+
+	ret->io.port = (uint16_t)(q >> IOQ_PORT_SHIFT);
+	ret->io.size = size;
+	ret->io.in = !!(q & IOQ_IN);
+	if (q & IOQ_STRING)
+		return exit_return(ret, CORE_RUN_EMULATE);
+	if (!ret->io.in)
+		ret->io.value = (uint32_t)(v->regs.gp.r[HW_RAX] & (VMX_BIT(8 * size) - 1));
+	v->io = (struct vcpu_io){
+		.size = size,
+		.in = ret->io.in,
+		.insn_length = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INSTRUCTION_LENGTH),
+	};
+	return exit_return(ret, CORE_RUN_IO);
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * VPIDs with generations.
+ *
+ * Invariant: between two INVVPID all-context on a processor, no VPID there is
+ * handed to two vCPUs, and none is handed twice to the same one. So whatever is
+ * cached under a VPID was cached by the vCPU that holds it, since it took it.
+ */
+#include "core/vpid.h"
+#include "core/inval.h"
+
+void core_vpid_pool_init(struct core_vpid_pool *pool, uint32_t limit)
+{
+	if (limit == 0 || limit > CORE_VPID_MAX)
+		limit = CORE_VPID_MAX;
+	/* A pool that was in use is exhausted: the next take begins a generation. */
+	pool->next = pool->generation == 0 ? 1 : limit + 1;
+	if (pool->generation == 0)
+		pool->generation = 1;
+	pool->limit = limit;
+}
+
+bool core_vpid_valid(const struct core_cpu *cpu, const struct core_vpid *tag)
+{
+	return tag->vpid != 0 && tag->cpu == cpu->id && tag->generation == cpu->vpids.generation;
+}
+
+bool core_vpid_take(struct core_cpu *cpu, struct core_vpid *tag)
+{
+	struct core_vpid_pool *pool = &cpu->vpids;
+
+	if (core_vpid_valid(cpu, tag))
+		return false;
+	if (pool->next > pool->limit) {
+		/* Before any VPID of the new generation is used. Can't fail: core uses VPIDs
+		 * only where all-context INVVPID is offered. */
+		(void)inval_invvpid(cpu, HW_INVVPID_ALL, 0, gva(0));
+		core_stat_add(&cpu->stats, CORE_STAT_VPID_RECYCLES, 1);
+		pool->generation++;
+		pool->next = 1;
+	}
+	tag->generation = pool->generation;
+	tag->cpu = cpu->id;
+	tag->vpid = (uint16_t)pool->next++;
+	return true;
+}
+
+uint32_t core_vpid_left(const struct core_cpu *cpu)
+{
+	const struct core_vpid_pool *pool = &cpu->vpids;
+
+	return pool->next > pool->limit ? 0 : pool->limit - pool->next + 1;
+}
