@@ -61,6 +61,18 @@ void model_cpu_kick(struct model *m, unsigned cpu);
 /* Memory was written by something that is not a guest (API, loader, core). */
 void model_memory_written(struct model *m, hpa_t addr, uint64_t size);
 
+/*
+ * Memory is about to go away. Stale translations of it may stay, as on hardware;
+ * what is read through them from now on is what an empty bus gives.
+ */
+void model_memory_removed(struct model *m, hpa_t addr, uint64_t size);
+
+/*
+ * Which check refused the last VM entry, "NAME (section title)"; NULL if none did.
+ * What the error number and exit reason 33 don't tell.
+ */
+const char *model_entry_refused(struct hw_cpu *cpu);
+
 /* --- accounting -------------------------------------------------------------------- */
 
 #define MODEL_UNIMPLEMENTED_MAX 32
