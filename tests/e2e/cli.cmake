@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: MIT
+# A real daemon, hvctl and the guests, from outside.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+
+# hvctl_e2e(NAME TIMEOUT): e2e/hvctl_<name>.py
+function(hvctl_e2e name timeout)
+  add_test(NAME e2e_hvctl_${name}
+    COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/hvctl_${name}.py)
+  set_tests_properties(e2e_hvctl_${name} PROPERTIES LABELS e2e TIMEOUT ${timeout}
+    ENVIRONMENT "HVD_BUILD=${CMAKE_BINARY_DIR}")
+endfunction()
+
+hvctl_e2e(guests 300)
+hvctl_e2e(remap 300)
