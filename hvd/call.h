@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A call: one request being carried out. A method's function gets it with its
+ * parameters decoded, and ends it with exactly one of call_reply(), call_fail() and
+ * their like, at once or from the completion of an engine request. It is gone then.
+ */
+#ifndef HVD_CALL_H
+#define HVD_CALL_H
+
+#include "hvd/access.h"
+#include "hvd/hvd.h"
+#include "hvd/registry.h"
+
+struct message;
+
+struct call {
+	struct hvd *hvd;
+	const struct proto_method *method;
+	void *params;		  /* struct proto_<params> */
+	struct proto_arena arena; /* of the parameters; for results, too */
+	struct peer peer;
+	const int *fds; /* descriptors that came with the message; the message closes them */
+	size_t fd_count;
+	struct vm *vm; /* reference, dropped at the end; may be NULL */
+	void *state;   /* the method's own, in the arena */
+	/* Late calls: the client is gone; ends the call. Set by the method. */
+	void (*cancel)(struct call *c);
+
+	/* rpc.c's */
+	struct message *message;
+	struct json_object *id; /* NULL with has_id: null */
+	bool has_id;
+};
+
+typedef void call_done_fn(struct call *c, const struct engine_event *ev);
+
+/* result: struct proto_<result> */
+void call_reply(struct call *c, const void *result);
+void call_fail(struct call *c, const struct proto_error *err);
+void call_failf(struct call *c, enum proto_error_kind kind, const char *field, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/* With what the engine says; names parameters as the method does. */
+void call_fail_engine(struct call *c, const struct engine_error *err);
+void call_error_from_engine(struct call *c, const struct engine_error *err,
+			    struct proto_error *ret);
+
+/*
+ * Sends an engine request for the call; done gets its completion. If the engine refuses it,
+ * the call fails with what the engine says; _raw: done gets that, too. A request that can't
+ * even be queued counts as refused, at once: nothing may follow a call of this.
+ */
+void call_submit(struct call *c, const struct engine_request *req, const void *payload,
+		 size_t payload_bytes, const int *fds, size_t fd_count, call_done_fn *done);
+void call_submit_raw(struct call *c, const struct engine_request *req, const void *payload,
+		     size_t payload_bytes, const int *fds, size_t fd_count, call_done_fn *done);
+
+/* The VM of that name, ready for requests: c->vm. false: the call has failed. */
+bool call_find_vm(struct call *c, const char *name);
+/* The slot's number. false: the call has failed. */
+bool call_find_slot(struct call *c, const char *name, uint32_t *ret);
+
+/* Every method's function, from methods.def. */
+typedef void method_fn(struct call *c);
+#define METHOD(id, name, verb, positional, role, flags, params, result, doc) method_fn method_##id;
+#include "proto/methods.def"
+#undef METHOD
+
+#endif

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+/* Starting and stopping, in order. */
+#include "hvd/hvd.h"
+#include "hvd/log.h"
+#include "hvd/registry.h"
+#include "hvd/requests.h"
+#include "hvd/server.h"
+#include <string.h>
+#include <time.h>
+
+const struct hvd_bounds hvd_default_bounds = {
+	.connections = 64,
+	.waits_per_connection = 64,
+	.output_bytes = 1u << 20,
+	.client_timeout_ms = 30000,
+};
+
+uint64_t hvd_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* The first that is available, unless one is named. */
+static int choose_engine(const char *name, struct engine_info *ret)
+{
+	struct engine_info info;
+
+	for (size_t i = 0; i < engine_count(); i++) {
+		if (engine_probe(i, &info))
+			continue;
+		if (name ? strcmp(info.name, name) != 0 : !info.available)
+			continue;
+		if (!info.available) {
+			log_error("engine %s is not available: %s%s%s", name, info.reason,
+				  *info.advice ? "; " : "", info.advice);
+			return -ENODEV;
+		}
+		*ret = info;
+		return 0;
+	}
+	if (!name) {
+		log_error("no engine is available");
+		return -ENODEV;
+	}
+	log_error("there is no engine %s", name);
+	for (size_t i = 0; i < engine_count(); i++)
+		if (!engine_probe(i, &info))
+			log_info("engine %s is %savailable: %s", info.name,
+				 info.available ? "" : "not ", info.reason);
+	return -ENOENT;
+}
+
+static int open_engine(struct hvd *h)
+{
+	struct engine_info info;
+	int r = choose_engine(h->config.engine, &info);
+
+	if (r)
+		return r;
+	r = engine_open(info.name, &h->config.engine_config, &h->engine);
+	if (r) {
+		log_error("engine %s can't be opened: %s", info.name, strerror(-r));
+		return r;
+	}
+	engine_get_info(h->engine, &h->engine_info);
+	return 0;
+}
+
+int hvd_start(struct hvd *h, const struct hvd_config *config)
+{
+	int r;
+
+	*h = (struct hvd){.config = *config, .started_ms = hvd_now_ms()};
+	h->base = event_base_new();
+	h->registry = registry_new();
+	if (!h->base || !h->registry)
+		return -ENOMEM;
+	r = open_engine(h);
+	if (!r)
+		r = requests_start(h);
+	if (!r)
+		r = server_start(h);
+	if (!r)
+		log_info("%s on engine %s, %u processors: %s", h->config.socket,
+			 h->engine_info.name, h->engine_info.processors, h->engine_info.reason);
+	return r;
+}
+
+void hvd_stop(struct hvd *h)
+{
+	h->stopping = true;
+	server_quiesce(h);
+	requests_stop(h);
+	server_stop(h);
+	if (h->engine)
+		engine_close(h->engine);
+	registry_free(h->registry);
+	if (h->base)
+		event_base_free(h->base);
+	*h = (struct hvd){.stopping = true};
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* The daemon: what its parts share. One thread, one libevent loop that never waits. */
+#ifndef HVD_HVD_H
+#define HVD_HVD_H
+
+#include "proto/proto.h"
+#include <event2/event.h>
+#include <sys/types.h>
+#include <vmxcore/engine.h>
+
+#ifndef HVD_VERSION
+#define HVD_VERSION "unknown"
+#endif
+
+#define HVD_SLOTS_MAX 512u /* of a VM, its RAM included */
+
+/* Bounds of the server; tests make them small. */
+struct hvd_bounds {
+	unsigned connections;
+	unsigned waits_per_connection;
+	size_t output_bytes; /* beyond it, a connection's requests wait */
+	unsigned client_timeout_ms;
+};
+
+struct hvd_config {
+	const char *socket;
+	const char *engine; /* NULL: the first that is available */
+	struct engine_config engine_config;
+	struct hvd_bounds bounds;
+};
+
+struct server;
+struct requests;
+struct registry;
+
+struct hvd {
+	struct hvd_config config;
+	struct event_base *base;
+	struct engine *engine;
+	struct engine_info engine_info;
+	struct server *server;
+	struct requests *requests;
+	struct registry *registry;
+	uint64_t started_ms; /* monotonic */
+	bool stopping;
+};
+
+extern const struct hvd_bounds hvd_default_bounds;
+
+/*
+ * Opens the engine, then the socket. 0 or a negative errno; the reason has been logged.
+ * hvd_stop() takes what hvd_start() gave, also after a failure: VMs end, calls in
+ * progress are answered with "cancelled", the socket goes.
+ */
+int hvd_start(struct hvd *h, const struct hvd_config *config);
+void hvd_stop(struct hvd *h);
+uint64_t hvd_now_ms(void); /* monotonic */
+
+#endif

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+/* daemon.info, engine.list, rpc.discover */
+#include "hvd/call.h"
+#include <string.h>
+#include <unistd.h>
+
+/* enum engine_capability is proto's numbers as bits. */
+static const uint32_t capability_bits[] = {
+	[PROTO_CAP_EPT_4K] = ENGINE_CAP_EPT_4K,
+	[PROTO_CAP_EPT_2M] = ENGINE_CAP_EPT_2M,
+	[PROTO_CAP_EPT_1G] = ENGINE_CAP_EPT_1G,
+	[PROTO_CAP_EPT_EXEC_ONLY] = ENGINE_CAP_EPT_EXEC_ONLY,
+	[PROTO_CAP_EPT_AD] = ENGINE_CAP_EPT_AD,
+	[PROTO_CAP_VPID] = ENGINE_CAP_VPID,
+	[PROTO_CAP_TLB_STATS] = ENGINE_CAP_TLB_STATS,
+	[PROTO_CAP_TLB_ENTRIES] = ENGINE_CAP_TLB_ENTRIES,
+	[PROTO_CAP_UNSAFE_HOOKS] = ENGINE_CAP_UNSAFE_HOOKS,
+	[PROTO_CAP_DETERMINISTIC] = ENGINE_CAP_DETERMINISTIC,
+};
+#define CAPABILITIES (sizeof(capability_bits) / sizeof(capability_bits[0]))
+
+static bool describe_engine(struct call *c, const struct engine_info *info, bool taken,
+			    struct proto_engine *ret)
+{
+	uint32_t *list = proto_alloc(&c->arena, CAPABILITIES, sizeof(*list));
+
+	*ret = (struct proto_engine){
+		.name = proto_strdup(&c->arena, info->name),
+		.available = info->available != 0,
+		.taken = taken,
+		.reason = proto_strdup(&c->arena, info->reason),
+		.capabilities = list,
+		.max_vcpus_per_vm = info->max_vcpus_per_vm,
+		.max_vms = info->max_vms,
+		.max_memory_bytes = info->max_memory_bytes,
+	};
+	if (!list || !ret->name || !ret->reason)
+		return false;
+	for (uint32_t i = 0; i < CAPABILITIES; i++)
+		if (info->capabilities & capability_bits[i])
+			list[ret->capabilities_count++] = i;
+	if (*info->advice)
+		PROTO_SET(ret, advice, proto_strdup(&c->arena, info->advice));
+	if (info->processors)
+		PROTO_SET(ret, processors, info->processors);
+	if (*info->tlb_geometry)
+		PROTO_SET(ret, tlb_geometry, proto_strdup(&c->arena, info->tlb_geometry));
+	return true;
+}
+
+static void no_memory(struct call *c)
+{
+	call_failf(c, PROTO_ERROR_NO_MEMORY, "", "out of memory for the reply");
+}
+
+void method_daemon_info(struct call *c)
+{
+	const struct hvd *h = c->hvd;
+	const struct hvd_bounds *b = &h->config.bounds;
+	const struct proto_limits limits = {
+		.message_bytes = PROTO_MESSAGE_MAX,
+		.message_depth = PROTO_DEPTH_MAX,
+		.message_values = PROTO_VALUES_MAX,
+		.batch_requests = PROTO_BATCH_MAX,
+		.message_descriptors = PROTO_FDS_MAX,
+		.connections = b->connections,
+		.output_bytes = b->output_bytes,
+		.client_timeout_ms = b->client_timeout_ms,
+		.waits_per_connection = b->waits_per_connection,
+		.data_bytes = PROTO_BYTES_MAX,
+		.name_characters = PROTO_NAME_MAX,
+		.vms = h->engine_info.max_vms,
+		.vcpus_per_vm = h->engine_info.max_vcpus_per_vm,
+		.slots_per_vm = HVD_SLOTS_MAX,
+		.memory_bytes = h->engine_info.max_memory_bytes,
+		.image_bytes = ENGINE_MAX_IMAGE,
+		.modules = ENGINE_MAX_MODULES,
+		.command_line_bytes = ENGINE_CMDLINE_LEN - 1,
+		.tlb_entries = PROTO_TLB_ENTRIES_MAX,
+	};
+	struct proto_daemon_info info = {
+		.version = HVD_VERSION,
+		.pid = (uint32_t)getpid(),
+		.uptime_ms = hvd_now_ms() - h->started_ms,
+		.socket = h->config.socket,
+		.unsafe_hooks = h->config.engine_config.unsafe_hooks != 0,
+		.vms = (uint32_t)registry_count(h->registry),
+		.limits = limits,
+	};
+
+	if (describe_engine(c, &h->engine_info, true, &info.engine))
+		call_reply(c, &info);
+	else
+		no_memory(c);
+}
+
+void method_engine_list(struct call *c)
+{
+	struct proto_engine_list list = {0};
+
+	list.engines = proto_alloc(&c->arena, engine_count(), sizeof(*list.engines));
+	if (!list.engines) {
+		no_memory(c);
+		return;
+	}
+	for (size_t i = 0; i < engine_count(); i++) {
+		struct engine_info info;
+		bool taken;
+
+		if (engine_probe(i, &info))
+			continue;
+		taken = !strcmp(info.name, c->hvd->engine_info.name);
+		if (!describe_engine(c, taken ? &c->hvd->engine_info : &info, taken,
+				     &list.engines[list.engines_count++])) {
+			no_memory(c);
+			return;
+		}
+	}
+	call_reply(c, &list);
+}
+
+void method_rpc_discover(struct call *c)
+{
+	struct proto_openrpc doc = {
+		.openrpc = "1.2.6",
+		.info = {.title = "hvd", .version = HVD_VERSION},
+		.methods = proto_openrpc_methods(),
+		.components = proto_openrpc_components(),
+	};
+	struct json_object *methods = doc.methods, *components = doc.components;
+
+	call_reply(c, &doc);
+	json_object_put(methods);
+	json_object_put(components);
+}

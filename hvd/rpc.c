@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: MIT
+#include "hvd/rpc.h"
+#include "hvd/call.h"
+#include "hvd/log.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct message {
+	struct hvd *hvd;
+	struct peer peer;
+	message_done_fn *done;
+	void *ctx;
+	struct evbuffer *out;
+	struct json_object *root;
+	struct proto_error refusal; /* with refused: instead of requests */
+	bool refused, batch, late, cancelled, pumping;
+	size_t next, count; /* requests */
+	size_t replies;
+	struct call *call; /* in progress */
+	int fds[PROTO_FDS_MAX];
+	size_t fd_count;
+};
+
+static method_fn *const functions[PROTO_METHOD_COUNT] = {
+#define METHOD(id, name, verb, positional, role, flags, params, result, doc) \
+	[PROTO_METHOD_##id] = method_##id,
+#include "proto/methods.def"
+#undef METHOD
+};
+
+struct message *message_new(struct hvd *h, const struct peer *peer, const int *fds, size_t fd_count,
+			    message_done_fn *done, void *ctx)
+{
+	struct message *m = calloc(1, sizeof(*m));
+
+	if (m)
+		m->out = evbuffer_new();
+	if (!m || !m->out) {
+		for (size_t i = 0; i < fd_count; i++)
+			close(fds[i]);
+		free(m);
+		return NULL;
+	}
+	m->hvd = h;
+	m->peer = *peer;
+	m->done = done;
+	m->ctx = ctx;
+	memcpy(m->fds, fds, fd_count * sizeof(*fds));
+	m->fd_count = fd_count;
+	return m;
+}
+
+static void message_free(struct message *m)
+{
+	for (size_t i = 0; i < m->fd_count; i++)
+		close(m->fds[i]);
+	json_object_put(m->root);
+	evbuffer_free(m->out);
+	free(m);
+}
+
+/* --- replies ------------------------------------------------------------------------ */
+
+/* Puts {"jsonrpc","id",key:value} into the reply; takes value. */
+static void put_reply(struct message *m, struct json_object *id, const char *key,
+		      struct json_object *value)
+{
+	struct json_object *reply = json_object_new_object();
+	const char *text = NULL;
+	size_t len = 0;
+
+	if (reply && value) {
+		json_object_object_add(reply, "jsonrpc", json_object_new_string("2.0"));
+		json_object_object_add(reply, "id", json_object_get(id));
+		json_object_object_add(reply, key, value);
+		text = proto_json_text(reply, &len);
+	} else {
+		json_object_put(value);
+	}
+	if (!text)
+		log_error("out of memory for a reply");
+	if (text) {
+		if (m->batch)
+			evbuffer_add(m->out, m->replies ? "," : "[", 1);
+		evbuffer_add(m->out, text, len);
+		m->replies++;
+	}
+	json_object_put(reply);
+}
+
+static void put_error(struct message *m, struct json_object *id, const struct proto_error *err,
+		      const char *method)
+{
+	put_reply(m, id, "error", proto_error_json(err, method));
+}
+
+static void finish(struct message *m)
+{
+	if (m->replies)
+		evbuffer_add(m->out, m->batch ? "]\n" : "\n", m->batch ? 2 : 1);
+	m->done(m->ctx, m, m->out);
+	message_free(m);
+}
+
+/* --- requests -------------------------------------------------------------------------- */
+
+/* What a request says, before its parameters are looked at. */
+struct request {
+	struct json_object *id, *params;
+	bool has_id;
+	const struct proto_method *method;
+};
+
+static bool id_valid(struct json_object *id)
+{
+	const enum json_type t = json_object_get_type(id);
+
+	return t == json_type_null || t == json_type_string || t == json_type_int ||
+	       t == json_type_double;
+}
+
+static int check_members(struct json_object *obj, struct proto_error *err)
+{
+	static const char *const known[] = {"jsonrpc", "id", "method", "params"};
+
+	json_object_object_foreach(obj, key, v)
+	{
+		size_t i;
+
+		(void)v;
+		for (i = 0; i < 4 && strcmp(key, known[i]); i++)
+			;
+		if (i == 4)
+			return proto_fail(err, PROTO_ERROR_INVALID_REQUEST, key,
+					  "a request has jsonrpc, id, method and params");
+	}
+	return 0;
+}
+
+/* ret->id is set as soon as it is known, so that the error can carry it. */
+static int read_request(struct json_object *obj, struct request *ret, struct proto_error *err)
+{
+	struct json_object *v;
+	int r;
+
+	if (!json_object_is_type(obj, json_type_object))
+		return proto_fail(err, PROTO_ERROR_INVALID_REQUEST, "", "a request is an object");
+	if (json_object_object_get_ex(obj, "id", &v)) {
+		ret->has_id = true;
+		if (!id_valid(v))
+			return proto_fail(err, PROTO_ERROR_INVALID_REQUEST, "id",
+					  "must be a string, a number or null");
+		ret->id = v;
+	}
+	r = check_members(obj, err);
+	if (r)
+		return r;
+	if (!json_object_object_get_ex(obj, "jsonrpc", &v) ||
+	    !json_object_is_type(v, json_type_string) || strcmp(json_object_get_string(v), "2.0"))
+		return proto_fail(err, PROTO_ERROR_INVALID_REQUEST, "jsonrpc", "must be \"2.0\"");
+	if (!json_object_object_get_ex(obj, "method", &v) ||
+	    !json_object_is_type(v, json_type_string))
+		return proto_fail(err, PROTO_ERROR_INVALID_REQUEST, "method", "must be a string");
+	ret->method = proto_method_by_name(json_object_get_string(v));
+	if (json_object_object_get_ex(obj, "params", &ret->params) && !ret->params)
+		return proto_fail(err, PROTO_ERROR_INVALID_TYPE, "params",
+				  "an object is needed, not null");
+	if (!ret->method)
+		return proto_fail(err, PROTO_ERROR_UNKNOWN_METHOD, "method",
+				  "there is no method %.80s; rpc.discover lists them",
+				  json_object_get_string(v));
+	return 0;
+}
+
+static struct call *call_new(struct message *m, const struct request *req, struct proto_error *err)
+{
+	const struct proto_struct *desc = req->method->params();
+	struct call *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c) {
+		proto_fail(err, PROTO_ERROR_NO_MEMORY, "", "out of memory");
+		return NULL;
+	}
+	c->params = proto_alloc(&c->arena, 1, desc->size);
+	if (!c->params)
+		r = proto_fail(err, PROTO_ERROR_NO_MEMORY, "", "out of memory");
+	else
+		r = proto_decode(desc, req->params, c->params, &c->arena, err);
+	if (r) {
+		proto_arena_free(&c->arena);
+		free(c);
+		return NULL;
+	}
+	c->hvd = m->hvd;
+	c->method = req->method;
+	c->peer = m->peer;
+	c->fds = m->fds;
+	c->fd_count = m->fd_count;
+	c->message = m;
+	c->id = json_object_get(req->id);
+	c->has_id = req->has_id;
+	return c;
+}
+
+static int check_allowed(struct message *m, const struct request *req, struct proto_error *err)
+{
+	if (m->cancelled)
+		return proto_fail(err, PROTO_ERROR_CANCELLED, "", "the batch was cancelled");
+	if (!access_allows(&m->peer, req->method->role))
+		return proto_fail(err, PROTO_ERROR_DENIED, "", "uid %u needs the role %s",
+				  (unsigned)m->peer.uid,
+				  proto_enum_name(&proto_enum_role, req->method->role));
+	if (m->batch && evbuffer_get_length(m->out) > RPC_BATCH_REPLY_MAX) {
+		proto_fail(err, PROTO_ERROR_TOO_LARGE, "",
+			   "the batch's replies are too large already; nothing was done");
+		err->has_limit = true;
+		err->limit = RPC_BATCH_REPLY_MAX;
+		return -EMSGSIZE;
+	}
+	return 0;
+}
+
+static void start_request(struct message *m, struct json_object *obj)
+{
+	struct request req = {0};
+	struct proto_error err;
+	int r = read_request(obj, &req, &err);
+
+	if (!r)
+		r = check_allowed(m, &req, &err);
+	if (!r) {
+		m->call = call_new(m, &req, &err);
+		if (m->call) {
+			log_debug("uid %u: %s", (unsigned)m->peer.uid, req.method->name);
+			functions[req.method->id](m->call);
+			return;
+		}
+	}
+	/* A notification gets no reply; what is no request at all gets one with id null. */
+	if (req.has_id || err.kind == PROTO_ERROR_INVALID_REQUEST)
+		put_error(m, req.id, &err, req.method ? req.method->name : NULL);
+}
+
+static void pump(struct message *m)
+{
+	m->pumping = true;
+	while (!m->call && m->next < m->count) {
+		const size_t i = m->next++;
+
+		start_request(m, m->batch ? json_object_array_get_idx(m->root, i) : m->root);
+	}
+	m->pumping = false;
+	if (!m->call)
+		finish(m);
+}
+
+static void call_end(struct call *c)
+{
+	struct message *m = c->message;
+
+	vm_unref(c->vm);
+	json_object_put(c->id);
+	proto_arena_free(&c->arena);
+	free(c);
+	m->call = NULL;
+	if (!m->pumping)
+		pump(m);
+}
+
+void call_reply(struct call *c, const void *result)
+{
+	struct proto_error err;
+	struct json_object *v;
+
+	if (c->has_id) {
+		v = proto_encode(c->method->result(), result);
+		if (v) {
+			put_reply(c->message, c->id, "result", v);
+		} else {
+			proto_fail(&err, PROTO_ERROR_NO_MEMORY, "", "out of memory for the reply");
+			put_error(c->message, c->id, &err, c->method->name);
+		}
+	}
+	call_end(c);
+}
+
+void call_fail(struct call *c, const struct proto_error *err)
+{
+	if (c->has_id)
+		put_error(c->message, c->id, err, c->method->name);
+	call_end(c);
+}
+
+void call_failf(struct call *c, enum proto_error_kind kind, const char *field, const char *fmt, ...)
+{
+	char text[PROTO_TEXT_LEN];
+	struct proto_error err;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	proto_fail(&err, kind, field, "%s", text);
+	call_fail(c, &err);
+}
+
+/* --- messages --------------------------------------------------------------------------- */
+
+void message_refuse(struct message *m, const struct proto_error *err)
+{
+	m->refused = true;
+	m->refusal = *err;
+}
+
+static bool is_late(struct json_object *request)
+{
+	const struct proto_method *method;
+	struct json_object *v;
+
+	if (!json_object_is_type(request, json_type_object) ||
+	    !json_object_object_get_ex(request, "method", &v) ||
+	    !json_object_is_type(v, json_type_string))
+		return false;
+	method = proto_method_by_name(json_object_get_string(v));
+	return method && (method->flags & PROTO_METHOD_LATE);
+}
+
+void message_parse(struct message *m, const char *line, size_t len)
+{
+	struct proto_error err;
+
+	if (proto_json_parse(line, len, &m->root, &err)) {
+		message_refuse(m, &err);
+		return;
+	}
+	m->batch = json_object_is_type(m->root, json_type_array);
+	m->count = m->batch ? json_object_array_length(m->root) : 1;
+	if (!m->count || m->count > PROTO_BATCH_MAX) {
+		proto_fail(&err, PROTO_ERROR_INVALID_REQUEST, "",
+			   "a batch has 1 to %u requests, not %zu", PROTO_BATCH_MAX, m->count);
+		err.has_limit = true;
+		err.limit = PROTO_BATCH_MAX;
+		m->batch = false;
+		message_refuse(m, &err);
+		return;
+	}
+	for (size_t i = 0; i < m->count && !m->late; i++)
+		m->late = is_late(m->batch ? json_object_array_get_idx(m->root, i) : m->root);
+}
+
+bool message_is_late(const struct message *m)
+{
+	return m->late;
+}
+
+void message_start(struct message *m)
+{
+	if (m->refused) {
+		m->count = 0;
+		put_error(m, NULL, &m->refusal, NULL);
+	}
+	pump(m);
+}
+
+void message_cancel(struct message *m)
+{
+	m->cancelled = true;
+	if (m->call && m->call->cancel)
+		m->call->cancel(m->call);
+}
