@@ -12,3 +12,6 @@ endfunction()
 
 hvctl_e2e(guests 300)
 hvctl_e2e(remap 300)
+hvctl_e2e(verbs 300)
+hvctl_e2e(errors 300)
+hvctl_e2e(demo 600)

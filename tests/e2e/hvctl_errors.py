@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""Bad input: the exit code, and a message that names the field and its limit."""
+from hvctl_harness import *
+
+REFUSED, USAGE, NO_DAEMON, TIMEOUT, LOCAL = 1, 2, 3, 4, 5
+
+# "demo" runs with 64 MiB and a slot "spare" of 4 MiB; words, exit code, pattern of the message
+CASES = [
+    # names and states
+    ("get nobody", REFUSED, r"hvctl: .*nobody.*\n  'hvctl list'"),
+    ("start demo", REFUSED, r"running"),
+    ("resume demo", REFUSED, r"running"),
+    ("delete demo", REFUSED, r"running"),
+    ("create demo", REFUSED, r"demo.*\n.*another name"),
+    ("create x/y", USAGE, r"name: "),
+    ("create " + "n" * 64, USAGE, r"name: "),
+    # numbers
+    ("create x --memory 64M --vcpus 65", USAGE, r"vcpus: .*64"),
+    ("create x --memory 4097K1", USAGE, r"memory: "),
+    ("create x --memory 1052673", USAGE, r"memory: .*4096"),
+    ("create x --memory 4K", USAGE, r"memory: "),
+    ("create x --processor 64", USAGE, r"processor: "),
+    # images
+    ("create x /nonexistent", LOCAL, r"/nonexistent: No such file or directory"),
+    ("create x /dev/null", REFUSED, r"image"),
+    ("create x /etc/passwd", REFUSED, r"image"),
+    # ranges: the size that is no multiple, both ranges of an overlap
+    ("remap demo --gpa 0x200000 --slot spare --size 3K", USAGE,
+     r"size: 3072 is not a multiple of 4096"),
+    ("remap demo --gpa 0x200001 --slot spare --size 4K", USAGE, r"gpa: .*4096"),
+    ("remap demo --gpa 0x200000 --slot spare --size 4K --offset 1", USAGE, r"offset: .*4096"),
+    ("remap demo --gpa 0x200000 --slot spare --size 0", USAGE, r"size: "),
+    ("remap demo --gpa 0x200000 --slot nothing --size 4K", REFUSED, r"nothing"),
+    ("remap demo --gpa 0x200000 --slot spare --size 8M", USAGE, r""),
+    ("remap demo --gpa 0x80000000 --slot spare --size 4K", REFUSED, r"mapped"),
+    ("map demo --gpa 0x200000 --slot spare --size 2M", REFUSED,
+     r"0x200000-0x3fffff .*0x0-0x3ffffff"),
+    ("map demo --gpa 0xfffffffffffff000 --slot spare --size 8K", USAGE, r""),
+    ("unmap demo --gpa 0x80000000 --size 4K", REFUSED, r"mapped"),
+    ("protect demo --gpa 0 --size 4K --prot w", USAGE, r"prot: must be one of"),
+    ("protect demo --gpa 0x80000000 --size 4K --prot r", REFUSED, r"mapped"),
+    ("slot-add demo spare --size 4K", REFUSED, r"spare"),
+    ("slot-add demo odd --size 4095", USAGE, r"size: "),
+    ("slot-add demo odd --size 4K --file /nonexistent", LOCAL, r"No such file"),
+    ("slot-add demo odd --size 1M --file /dev/null", REFUSED, r""),
+    # memory
+    ("read demo --size 4", USAGE, r"gpa"),
+    ("read demo --gpa 0 --gva 0 --size 4", USAGE, r""),
+    ("read demo --gpa 0 --size 2M", USAGE, r"size: .*1048576"),
+    ("read demo --gpa 0x80000000 --size 4", REFUSED, r""),
+    ("read demo --gva 0x800000000000 --size 4", REFUSED, r""),
+    ("read demo --slot spare --offset 4M --size 1", USAGE, r""),
+    ("read demo --gva 0 --size 4 --vcpu 3", REFUSED, r"vcpu"),
+    ("write demo --gpa 0 --hex 0x12", USAGE, r"hex: "),
+    ("walk demo 0 --vcpu 9", REFUSED, r"vcpu"),
+    ("tlb-entries --processor 63", REFUSED, r"processor"),
+    ("tlb-entries --max 0", USAGE, r"max: "),
+    # waiting
+    ("wait demo --timeout 1", TIMEOUT, r""),
+    ("wait demo --until console", USAGE, r"text"),
+    # hooks that the daemon was not started with
+    ("remap demo --gpa 0x200000 --slot spare --size 4K --skip-invalidation", REFUSED,
+     r"unsafe-hooks"),
+    # raw calls
+    ("call no.such.method", USAGE, r"no.such.method|unknown method|no such method"),
+    ("call vm.get {}", USAGE, r"vm"),
+    ('call vm.get {"vm":7}', USAGE, r"vm"),
+    ('call vm.get {"vm":"demo","color":"red"}', USAGE, r"color"),
+]
+
+
+class Errors(unittest.TestCase):
+    def test_cases(self):
+        with Daemon() as d:
+            d.ok("create", "demo", guest("remap.elf"), "--memory", "64M", "--run")
+            d.wait_console("demo", "remap: waiting")
+            d.ok("slot-add", "demo", "spare", "--size", "4M")
+            before = d.json("slots", "demo"), d.json("list")["vms"][0]["state"]
+            for line, code, pattern in CASES:
+                with self.subTest(line=line):
+                    got, out, err = d.run(*line.split())
+                    self.assertEqual((got, out), (code, ""), err)
+                    self.assertTrue(err.startswith("hvctl: "), err)
+                    self.assertRegex(err, pattern)
+                    self.assertNotRegex(err, r"(?m)^.{241}")
+            # nothing of all that changed anything
+            self.assertEqual((d.json("slots", "demo"), d.json("list")["vms"][0]["state"]), before)
+            self.assertEqual(len(d.json("list")["vms"]), 1)
+
+    def test_json(self):
+        """With --json a refusal is the daemon's error object, for programs."""
+        with Daemon() as d:
+            code, out, err = d.run("--json", "get", "nobody")
+            self.assertEqual((code, out), (REFUSED, ""))
+            error = json.loads(err)
+            self.assertEqual(error["data"]["kind"], "not-found")
+            self.assertLess(error["code"], -31999)
+
+    def test_no_daemon(self):
+        with tempfile.TemporaryDirectory() as where:
+            for path, text in ((f"{where}/none", "start one with"), (where, "Connection refused"),
+                               (f"{where}/{'x' * 200}", "at most 107")):
+                with self.subTest(path=path):
+                    r = subprocess.run([HVCTL, "--socket", path, "list"], capture_output=True,
+                                       text=True)
+                    self.assertEqual(r.returncode, NO_DAEMON, r.stderr)
+                    self.assertIn(text, r.stderr)
+
+    def test_full_disk(self):
+        with Daemon() as d, open("/dev/full", "w") as full:
+            r = subprocess.run([HVCTL, "--socket", d.socket, "info"], stdout=full,
+                               stderr=subprocess.PIPE, text=True)
+            self.assertEqual(r.returncode, LOCAL)
+            self.assertIn("No space left", r.stderr)
+
+
+if __name__ == "__main__":
+    main()
