@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* The cases, by file. A case opens the engine as it needs it. */
+#ifndef TESTS_CONTRACT_CASES_H
+#define TESTS_CONTRACT_CASES_H
+
+#include "contract/harness.h"
+
+struct contract_case {
+	const char *name;
+	void (*run)(struct contract *c);
+	uint32_t needs; /* capabilities; an engine without them skips it */
+};
+
+extern const struct contract_case lifecycle_cases[], mapping_cases[], guest_cases[],
+	looking_cases[], request_cases[];
+
+#endif
