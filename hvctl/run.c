@@ -24,6 +24,7 @@ static int run_call(struct hvctl_call *call)
 		print_json(call->ctx, result);
 	else if (!code)
 		call->verb->show(call, result);
+	code = code ? code : call->code;
 	if (!code && call->verb->then && !call->ctx->json)
 		code = call->verb->then(call, result);
 	json_object_put(result);

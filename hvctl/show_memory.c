@@ -137,22 +137,23 @@ const struct hvctl_verb hvctl_verb_memory_protect = {
 
 /* --- bytes ------------------------------------------------------------------------------ */
 
-/* The bytes of a base64 member; HVCTL_OK and *ret to free(). */
-static int take_bytes(const struct hvctl_context *ctx, struct json_object *result, const char *name,
-		      uint8_t **ret, size_t *ret_size)
+/* The bytes of a base64 member, to free(); NULL after a message. */
+static uint8_t *take_bytes(struct hvctl_call *call, struct json_object *result, const char *name,
+			   size_t *ret_size)
 {
 	const char *text = field_text(result, name, "");
 	size_t length = strlen(text);
 	uint8_t *data = malloc(length / 4 * 3 + 1);
 
-	if (!data)
-		return hvctl_fail(ctx, HVCTL_LOCAL, "out of memory");
-	if (proto_base64_decode(text, length, data, ret_size)) {
+	if (!data) {
+		call->code = hvctl_fail(call->ctx, HVCTL_LOCAL, "out of memory");
+	} else if (proto_base64_decode(text, length, data, ret_size)) {
+		call->code = hvctl_fail(call->ctx, HVCTL_NO_DAEMON,
+					"the daemon's \"%s\" is not base64", name);
 		free(data);
-		return hvctl_fail(ctx, HVCTL_NO_DAEMON, "the daemon's \"%s\" is not base64", name);
+		data = NULL;
 	}
-	*ret = data;
-	return HVCTL_OK;
+	return data;
 }
 
 static void dump_line(FILE *out, uint64_t address, const uint8_t *data, size_t n)
@@ -193,10 +194,10 @@ static void show_read(struct hvctl_call *call, struct json_object *result)
 {
 	const struct proto_read_params *p = call->params;
 	uint64_t address = p->has_gpa ? p->gpa : p->has_gva ? p->gva : p->offset_bytes;
-	uint8_t *data = NULL;
 	size_t size = 0;
+	uint8_t *data = take_bytes(call, result, "data", &size);
 
-	if (take_bytes(call->ctx, result, "data", &data, &size))
+	if (!data)
 		return;
 	if (call->raw)
 		fwrite(data, 1, size, call->ctx->out);
@@ -317,10 +318,10 @@ const struct hvctl_verb hvctl_verb_memory_write = {
 
 static void show_console(struct hvctl_call *call, struct json_object *result)
 {
-	uint8_t *data = NULL;
 	size_t size = 0;
+	uint8_t *data = take_bytes(call, result, "data", &size);
 
-	if (take_bytes(call->ctx, result, "data", &data, &size))
+	if (!data)
 		return;
 	/* what a guest prints must not drive the terminal of the person who reads it */
 	text_guest(call->ctx->out, data, size, call->ctx->out_terminal && !call->raw);
@@ -356,11 +357,12 @@ static int read_more(struct hvctl_call *call, bool *ret_more)
 	if (code)
 		return code;
 	show_console(call, result);
+	code = call->code;
 	field_number(result, "next_offset", &p->offset);
 	*ret_more = p->offset != before;
 	fflush(call->ctx->out);
 	json_object_put(result);
-	return HVCTL_OK;
+	return code;
 }
 
 /*

@@ -107,9 +107,9 @@ static void print_tags(const struct hvctl_context *ctx, struct json_object *walk
 			     field_text(walk, "gva", "?"),
 			     json_object_get_string(field_object(walk, "vcpu")),
 			     text_member(number, walk, "vpid"));
-	n += (size_t)snprintf(line + n, sizeof(line) - n, "%s  EP4TA %s  CR3 %s",
-			      text_member(number, walk, "pcid"), field_text(walk, "ep4ta", "?"),
-			      field_text(walk, "cr3", "?"));
+	snprintf(line + n, sizeof(line) - n, "%s  EP4TA %s  CR3 %s",
+		 text_member(number, walk, "pcid"), field_text(walk, "ep4ta", "?"),
+		 field_text(walk, "cr3", "?"));
 	fprintf(ctx->out, "%s%s%s\n", text_style(ctx->colour, STYLE_BOLD), line,
 		text_style(ctx->colour, STYLE_NONE));
 	if (!tlb)

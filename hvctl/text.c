@@ -18,6 +18,14 @@ const char *text_style(bool colour, enum text_style style)
 	return colour ? codes[style] : "";
 }
 
+/* What can't be known, or has no meaning. */
+static char *text_none(char *buf)
+{
+	buf[0] = '-';
+	buf[1] = 0;
+	return buf;
+}
+
 char *text_count(char *buf, uint64_t v)
 {
 	char digits[24];
@@ -76,14 +84,14 @@ char *text_member(char *buf, struct json_object *obj, const char *name)
 	uint64_t v;
 
 	if (!field_number(obj, name, &v))
-		return strcpy(buf, "-");
+		return text_none(buf);
 	return text_count(buf, v);
 }
 
 char *text_ratio(char *buf, uint64_t a, uint64_t b)
 {
 	if (!b)
-		return strcpy(buf, "-");
+		return text_none(buf);
 	snprintf(buf, TEXT_NUMBER, "%.1f", (double)a / (double)b);
 	return buf;
 }
@@ -93,7 +101,7 @@ char *text_percent(char *buf, uint64_t a, uint64_t b)
 	uint64_t hundredths;
 
 	if (!b)
-		return strcpy(buf, "-");
+		return text_none(buf);
 	/* counters are 64 bits wide: large ones lose digits that do not show */
 	while (a > UINT64_MAX / 10000) {
 		a >>= 1;

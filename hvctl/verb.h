@@ -66,6 +66,7 @@ struct hvctl_call {
 	/* hvctl's own options */
 	bool raw, all, follow;
 	struct hvctl_client *client;
+	int code; /* set by show() when it could not */
 };
 
 extern const struct hvctl_verb *const hvctl_verbs[PROTO_METHOD_COUNT];
