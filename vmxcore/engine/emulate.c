@@ -10,6 +10,7 @@
 
 #define CR4_PAE VMX_BIT(5)
 #define EFER_LMA VMX_BIT(10)
+#define RFLAGS_TF VMX_BIT(8)
 #define RFLAGS_AC VMX_BIT(18)
 #define ENTRY_ACCESSED VMX_BIT(5)
 #define ENTRY_DIRTY VMX_BIT(6)
@@ -34,6 +35,7 @@ struct emulator {
 	const struct emulate_io *io;
 	struct emulate_result result;
 	struct core_regs regs;
+	struct core_paging_state paging;
 	struct x86_fault fault;
 	unsigned iterations;
 	bool faulted, paused;
@@ -120,19 +122,14 @@ static enum x86_result violation(struct emulator *em, uint64_t linear, uint32_t 
 static enum x86_result translate(void *env, uint64_t linear, uint32_t access, struct x86_xlate *ret)
 {
 	struct emulator *em = env;
-	struct core_paging_state ps = {
-		.cr0 = em->regs.cr0,
-		.cr3 = em->regs.cr3,
-		.cr4 = em->regs.cr4,
-		.efer = em->regs.efer,
-		.user = access & X86_USER,
-		.smap_off = (em->regs.rflags & RFLAGS_AC) && !(access & X86_IMPLICIT),
-	};
+	struct core_paging_state ps = em->paging;
 	uint32_t kind = access & X86_EXEC    ? CORE_PROT_X
 			: access & X86_WRITE ? CORE_PROT_W
 					     : CORE_PROT_R;
 	struct core_walk_result w;
 
+	ps.user = access & X86_USER;
+	ps.smap_off = (em->regs.rflags & RFLAGS_AC) && !(access & X86_IMPLICIT);
 	core_walk(em->as, &ps, gva(linear), kind, &w);
 	switch (w.outcome) {
 	case CORE_WALK_OK:
@@ -259,7 +256,8 @@ static void load_state(struct x86_state *x, const struct core_regs *r)
 
 	*x = (struct x86_state){
 		.rip = r->rip,
-		.rflags = r->rflags,
+		/* core makes the single-step trap due. */
+		.rflags = r->rflags & ~RFLAGS_TF,
 		.gdtr = {.base = r->gdtr_base, .limit = (uint16_t)r->gdtr_limit},
 		.idtr = {.base = r->idtr_base, .limit = (uint16_t)r->idtr_limit},
 		.cr0 = r->cr0,
@@ -300,7 +298,7 @@ static void store_state(struct core_regs *r, const struct x86_state *x)
 	unsigned i;
 
 	r->rip = x->rip;
-	r->rflags = x->rflags;
+	r->rflags = x->rflags | (r->rflags & RFLAGS_TF);
 	for (i = 0; i < X86_GPR_COUNT; i++)
 		r->gp.r[i] = x->gpr[i];
 	r->rsp = x->gpr[X86_RSP];
@@ -361,9 +359,14 @@ static void finish(struct emulator *em, struct core_vcpu *vcpu)
 	store_state(&em->regs, x86_state(em->x86));
 	if (em->faulted && em->fault.vector == VECTOR_PF)
 		em->regs.gp.cr2 = em->fault.cr2;
-	err = core_vcpu_complete_emulation(vcpu, &em->regs);
-	if (!err && em->faulted)
-		err = inject(em, vcpu);
+	if (em->faulted) {
+		/* The instruction is not done: no single-step trap behind it. */
+		err = core_vcpu_set_regs(vcpu, &em->regs, NULL);
+		if (!err)
+			err = inject(em, vcpu);
+	} else {
+		err = core_vcpu_complete_emulation(vcpu, &em->regs);
+	}
 	if (err)
 		(void)broken(em, 0, 0, "the emulated state is refused");
 	else if (em->faulted)
@@ -390,6 +393,7 @@ void emulate_one(struct emulator *em, struct core_vcpu *vcpu, const struct core_
 		return;
 	}
 	core_vcpu_get_regs(vcpu, &em->regs);
+	core_vcpu_paging_state(vcpu, &em->paging);
 	load_state(x86_state(em->x86), &em->regs);
 	x86_mode_changed(em->x86);
 	x86_front_flush(em->x86);

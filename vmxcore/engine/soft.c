@@ -68,9 +68,8 @@ static void misuse(void *ctx, enum model_misuse what, unsigned cpu, hpa_t vmcs)
 	struct soft *s = ctx;
 
 	(void)what;
-	(void)cpu;
 	(void)vmcs;
-	s->vmcs_misuse++;
+	s->processor[cpu].vmcs_misuses++;
 }
 
 /* "" is the first. NULL: no such geometry. */

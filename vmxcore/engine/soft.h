@@ -41,7 +41,9 @@ struct soft_vcpu {
 	uint32_t home; /* processor */
 	enum soft_vcpu_run run;
 	struct model_account account;
-	uint64_t exits; /* that came back to the engine */
+	uint64_t exits;		/* that came back to the engine */
+	struct core_stats past; /* of core vCPUs before the last start */
+	uint64_t past_exits[VMX_EXIT_REASONS];
 	/* Circular list of its processor's runnable vCPUs; NULL: not on it. */
 	struct soft_vcpu *next, *prev;
 };
@@ -51,6 +53,7 @@ struct soft_processor {
 	struct hw_cpu *hw;
 	struct soft_vcpu *turn; /* the next to run; NULL: none is runnable */
 	uint32_t vcpus;		/* that have their home here */
+	uint64_t vmcs_misuses;	/* a VMCS was active elsewhere, too: a defect */
 };
 
 struct soft_slot {
@@ -141,6 +144,7 @@ void soft_tell_state(struct soft *s, struct soft_vm *vm);
 /* --- soft_vm.c --- */
 struct soft_vm *soft_find_vm(struct soft *s, uint64_t id);
 void soft_vm_free(struct soft *s, struct soft_vm *vm);
+void soft_vcpu_destroy(struct soft *s, struct core_vcpu *core);
 int soft_vm_create(struct soft *, struct soft_vm *, const struct queue_request *,
 		   struct soft_reply *);
 int soft_vm_start(struct soft *, struct soft_vm *, const struct queue_request *,

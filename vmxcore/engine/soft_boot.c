@@ -139,17 +139,32 @@ int soft_boot_load(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
 /* --- vCPUs -------------------------------------------------------------------------------------
  */
 
-/*
- * A vCPU that begins anew must not see translations of its former life: as after a
- * reset, its tag holds nothing. Guest-physical mappings stay right.
- */
-static void forget_translations(struct soft *s, const struct soft_vcpu *v)
+static void keep_stats(struct soft_vcpu *v)
 {
-	bool valid;
-	struct core_vpid tag = core_vcpu_vpid(v->core, &valid);
+	const struct core_stats *stats = core_vcpu_stats(v->core);
+	uint32_t i;
 
-	if (valid && tag.vpid)
-		inval_invvpid(s->processor[tag.cpu].core, HW_INVVPID_SINGLE, tag.vpid, gva(0));
+	for (i = 0; i < CORE_STAT_COUNT; i++)
+		v->past.v[i] += core_stat_get(stats, i);
+	for (i = 0; i < VMX_EXIT_REASONS; i++)
+		v->past_exits[i] += core_vcpu_exit_count(v->core, i);
+}
+
+/*
+ * A vCPU that begins anew has nothing of its former life: no event on its way, and no
+ * translation (its tag is a fresh one). Its counters go on.
+ */
+static int renew(struct soft *s, struct soft_vcpu *v)
+{
+	struct core_vcpu *fresh;
+	int err = core_vcpu_create(v->vm->core, v->index, &fresh);
+
+	if (err)
+		return err;
+	keep_stats(v);
+	soft_vcpu_destroy(s, v->core);
+	v->core = fresh;
+	return 0;
 }
 
 static void first_regs(const struct loader_start *start, struct core_regs *r)
@@ -173,7 +188,11 @@ int soft_boot_vcpus(struct soft *s, struct soft_vm *vm, struct soft_reply *reply
 		const char *field = "";
 		struct core_regs r;
 
-		forget_translations(s, v);
+		if (vm->has_run) {
+			err = renew(s, v);
+			if (err)
+				return err;
+		}
 		core_regs_reset(&r);
 		if (i == 0)
 			first_regs(&vm->start, &r);

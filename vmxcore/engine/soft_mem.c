@@ -56,12 +56,12 @@ static void count_extent(void *ctx, hpa_t at, uint64_t bytes)
 		slot->hpa_first = at;
 }
 
-/* Code decoded from this memory is stale. */
-static void tell_written(void *ctx, hpa_t at, uint64_t bytes)
+/* What is decoded from it or reached without a lookup is stale. */
+static void tell_removed(void *ctx, hpa_t at, uint64_t bytes)
 {
 	struct soft *s = ctx;
 
-	model_memory_written(s->model, at, bytes);
+	model_memory_removed(s->model, at, bytes);
 }
 
 /* Gives the pages back to the host: the next access finds zeros. */
@@ -184,8 +184,7 @@ void soft_slots_free(struct soft *s, struct soft_vm *vm)
 	for (i = 0; i < vm->slot_count; i++) {
 		struct soft_slot *slot = vm->slots[i];
 
-		/* The next owner of these host-physical pages brings other code. */
-		each_extent(slot, tell_written, s);
+		each_extent(slot, tell_removed, s);
 		s->memory_used -= slot->core.size;
 		plat_mem_destroy(s->plat, slot->core.mem);
 		free(slot);
@@ -232,30 +231,78 @@ int soft_slot_list(struct soft *s, struct soft_vm *vm, const struct queue_reques
 /* --- mappings ----------------------------------------------------------------------------------
  */
 
-static const struct {
-	enum engine_field field;
-	const char *rule; /* what an accepted value is */
-} core_fields[] = {
-	[CORE_FIELD_NONE] = {ENGINE_FIELD_NONE, "the change is refused"},
-	[CORE_FIELD_KIND] = {ENGINE_FIELD_KIND, "kind must be map, unmap, protect or remap"},
-	[CORE_FIELD_GPA] = {ENGINE_FIELD_GPA, "gpa must be a multiple of 4096, and the range must "
-					      "end within the guest-physical address space"},
-	[CORE_FIELD_SIZE] = {ENGINE_FIELD_SIZE, "size must be a positive multiple of 4096 that "
-						"stays inside the slot and the address space"},
-	[CORE_FIELD_SLOT] = {ENGINE_FIELD_SLOT, "a slot is needed"},
-	[CORE_FIELD_OFFSET] = {ENGINE_FIELD_OFFSET,
-			       "offset must be a multiple of 4096, and offset plus size inside the "
-			       "slot"},
-	[CORE_FIELD_PROT] = {ENGINE_FIELD_PROT,
-			     "prot must be a combination of r, w and x that an EPT entry can "
-			     "express"},
-	[CORE_FIELD_MEMTYPE] = {ENGINE_FIELD_MEMTYPE, "memory type must be 0 (UC), 1 (WC), 4 (WT), "
-						      "5 (WP) or 6 (WB)"},
-	[CORE_FIELD_COUNT] = {ENGINE_FIELD_OPERATIONS, "too many operations or ranges"},
+static const enum engine_field core_fields[] = {
+	[CORE_FIELD_NONE] = ENGINE_FIELD_NONE,	      [CORE_FIELD_KIND] = ENGINE_FIELD_KIND,
+	[CORE_FIELD_GPA] = ENGINE_FIELD_GPA,	      [CORE_FIELD_SIZE] = ENGINE_FIELD_SIZE,
+	[CORE_FIELD_SLOT] = ENGINE_FIELD_SLOT,	      [CORE_FIELD_OFFSET] = ENGINE_FIELD_OFFSET,
+	[CORE_FIELD_PROT] = ENGINE_FIELD_PROT,	      [CORE_FIELD_MEMTYPE] = ENGINE_FIELD_MEMTYPE,
+	[CORE_FIELD_COUNT] = ENGINE_FIELD_OPERATIONS,
 };
 
+static uint64_t value_gpa(const struct core_map_op *op)
+{
+	return op->gpa.v;
+}
+
+static uint64_t value_size(const struct core_map_op *op)
+{
+	return op->size;
+}
+
+static uint64_t value_offset(const struct core_map_op *op)
+{
+	return op->offset;
+}
+
+static uint64_t value_prot(const struct core_map_op *op)
+{
+	return op->prot;
+}
+
+static uint64_t value_memtype(const struct core_map_op *op)
+{
+	return op->memtype;
+}
+
+/* What is wrong with a value; the limit follows. */
+static const struct rule {
+	int err;
+	enum core_field field;
+	uint64_t (*value)(const struct core_map_op *op);
+	const char *text;
+} rules[] = {
+	{-EINVAL, CORE_FIELD_GPA, value_gpa, "not a multiple of"},
+	{-ERANGE, CORE_FIELD_GPA, value_gpa, "the guest-physical address space ends at"},
+	{-EINVAL, CORE_FIELD_SIZE, value_size, "not a positive multiple of"},
+	{-ERANGE, CORE_FIELD_SIZE, value_size, "what fits there, in slot and address space, is"},
+	{-EINVAL, CORE_FIELD_OFFSET, value_offset, "not a multiple of"},
+	{-ERANGE, CORE_FIELD_OFFSET, value_offset, "the slot ends at"},
+	{-EINVAL, CORE_FIELD_PROT, value_prot,
+	 "no combination of r (1), w (2) and x (4) that an EPT entry can express; all are"},
+	{-EINVAL, CORE_FIELD_MEMTYPE, value_memtype,
+	 "memory types are 0 UC, 1 WC, 4 WT, 5 WP and 6 WB; the highest is"},
+};
+
+/* A value of one operation is out of bounds. */
+static int refused_value(struct soft_reply *reply, int err, const struct core_map_op *op,
+			 const struct core_conflict *c)
+{
+	enum engine_field field = core_fields[c->field];
+	size_t i;
+
+	for (i = 0; i < VMX_ARRAY_SIZE(rules); i++)
+		if (rules[i].err == err && rules[i].field == (enum core_field)c->field)
+			return soft_fail(reply, err, field, c->limit,
+					 "%s 0x%" PRIx64 ": %s 0x%" PRIx64,
+					 engine_field_name(field), rules[i].value(op),
+					 rules[i].text, c->limit);
+	return soft_fail(reply, err, field, c->limit, "%s: %s (limit %" PRIu64 ")",
+			 engine_field_name(field), strerrordesc_np(-err), c->limit);
+}
+
 /* core's refusal in engine.h's terms. */
-static int refused(struct soft_reply *reply, int err, const struct core_conflict *c)
+static int refused(struct soft_reply *reply, int err, const struct core_map_op *ops,
+		   const struct core_conflict *c)
 {
 	struct engine_error *e = &reply->error;
 
@@ -280,8 +327,7 @@ static int refused(struct soft_reply *reply, int err, const struct core_conflict
 	if (err == -ENOMEM)
 		return soft_fail(reply, err, ENGINE_FIELD_NONE, c->limit,
 				 "out of memory for EPT tables or ranges");
-	return soft_fail(reply, err, core_fields[c->field].field, c->limit,
-			 "%s; the limit is 0x%" PRIx64, core_fields[c->field].rule, c->limit);
+	return refused_value(reply, err, &ops[c->op_index], c);
 }
 
 static const struct {
@@ -383,7 +429,7 @@ static int apply(struct soft *s, struct soft_vm *vm, const struct core_map_op *o
 	struct core_conflict conflict = {0};
 	int err = core_as_apply(as, cpu, ops, count, flags, ret, &conflict);
 
-	return err ? refused(reply, err, &conflict) : 0;
+	return err ? refused(reply, err, ops, &conflict) : 0;
 }
 
 int soft_map_ram(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)

@@ -197,15 +197,18 @@ static void on_unexpected(struct soft *s, struct soft_vcpu *v, const struct core
 
 static void on_entry_failed(struct soft *s, struct soft_vcpu *v, const struct core_run_exit *x)
 {
+	const char *check = model_entry_refused(s->processor[v->home].hw);
+
+	check = check ? check : "no check";
 	stop_for(s, v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_ENTRY_FAILED);
 	if (x->insn_error)
-		REPORT(v, "vcpu %u: VM entry refused: VM-instruction error %u; rip 0x%" PRIx64,
-		       v->index, x->insn_error, x->rip);
+		REPORT(v, "vcpu %u: VM entry refused: VM-instruction error %u, %s; rip 0x%" PRIx64,
+		       v->index, x->insn_error, check, x->rip);
 	else
 		REPORT(v,
-		       "vcpu %u: VM entry failed: exit reason 0x%x (%s), qualification 0x%" PRIx64
-		       ", rip 0x%" PRIx64,
-		       v->index, x->exit_reason, exit_name(x), x->qualification, x->rip);
+		       "vcpu %u: VM entry failed: exit reason 0x%x, qualification 0x%" PRIx64
+		       ", %s; rip 0x%" PRIx64,
+		       v->index, x->exit_reason, x->qualification, check, x->rip);
 }
 
 /* --- emulation ----------------------------------------------------------------------------------

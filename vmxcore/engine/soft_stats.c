@@ -37,25 +37,28 @@ static void add(struct list *l, const char *prefix, const char *name, const char
 	row->observable = 1;
 }
 
-static void add_core(struct list *l, const struct core_stats *stats, enum core_stat_scope scope)
+/* past: counted before, by a predecessor; may be NULL. */
+static void add_core(struct list *l, const struct core_stats *stats, const struct core_stats *past,
+		     enum core_stat_scope scope)
 {
 	unsigned i;
 
 	for (i = 0; i < CORE_STAT_COUNT; i++)
 		if (core_stat_info[i].scope == scope)
 			add(l, "", core_stat_info[i].name, core_stat_info[i].unit,
-			    core_stat_get(stats, i));
+			    core_stat_get(stats, i) + (past ? past->v[i] : 0));
 }
 
 /* --- vCPUs -------------------------------------------------------------------------------- */
 
-static void add_exits(struct list *l, const struct core_vcpu *v)
+static void add_exits(struct list *l, const struct soft_vcpu *v)
 {
 	uint32_t i;
 
 	for (i = 0; i < VMX_EXIT_REASONS; i++)
 		if (core_exit_name(i))
-			add(l, "exit.", core_exit_name(i), "exits", core_vcpu_exit_count(v, i));
+			add(l, "exit.", core_exit_name(i), "exits",
+			    core_vcpu_exit_count(v->core, i) + v->past_exits[i]);
 }
 
 static void add_tlb(struct list *l, const struct model_account *a)
@@ -86,8 +89,8 @@ static void add_vcpu(struct list *l, const struct soft_vcpu *v)
 	};
 	add(l, "", "retired", "instructions", v->account.retired);
 	add(l, "", "exits_to_engine", "exits", v->exits);
-	add_core(l, core_vcpu_stats(v->core), CORE_SCOPE_VCPU);
-	add_exits(l, v->core);
+	add_core(l, core_vcpu_stats(v->core), &v->past, CORE_SCOPE_VCPU);
+	add_exits(l, v);
 	add_tlb(l, &v->account);
 	add_unimplemented(l, &v->account);
 }
@@ -121,7 +124,7 @@ static void add_vm(struct list *l, const struct soft_vm *vm)
 
 	l->scope = (struct engine_stat){
 		.vm = vm->id, .scope = ENGINE_SCOPE_VM, .processor = UINT32_MAX};
-	add_core(l, core_as_stats(as), CORE_SCOPE_AS);
+	add_core(l, core_as_stats(as), NULL, CORE_SCOPE_AS);
 	add(l, "memory.", "slots", "slots", vm->slot_count);
 	add(l, "memory.", "slot_bytes", "bytes", slot_bytes(vm));
 	add(l, "memory.", "mapped_bytes", "bytes", mapped_bytes(vm));
@@ -146,7 +149,8 @@ static void add_processor(struct list *l, const struct soft *s, uint32_t i)
 	add(l, "", "vcpus", "vCPUs", p->vcpus);
 	add(l, "", "vpid_generation", "generations", p->core->vpids.generation);
 	add(l, "", "vpids_left", "VPIDs", core_vpid_left(p->core));
-	add_core(l, &p->core->stats, CORE_SCOPE_CPU);
+	add_core(l, &p->core->stats, NULL, CORE_SCOPE_CPU);
+	add(l, "", "vmcs_misuses", "VMCSs", p->vmcs_misuses);
 }
 
 int soft_stats(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,

@@ -283,17 +283,23 @@ int soft_vm_create(struct soft *s, struct soft_vm *none, const struct queue_requ
 /* --- unmaking
  * --------------------------------------------------------------------------------------- */
 
+void soft_vcpu_destroy(struct soft *s, struct core_vcpu *core)
+{
+	int cpu = core_vcpu_active_cpu(core);
+
+	if (cpu >= 0)
+		core_vcpu_deactivate(core, s->processor[cpu].core);
+	core_vcpu_destroy(core);
+}
+
 static void free_vcpus(struct soft *s, struct soft_vm *vm)
 {
 	uint32_t i;
 
 	for (i = 0; i < vm->vcpu_count; i++) {
 		struct soft_vcpu *v = &vm->vcpus[i];
-		int cpu = core_vcpu_active_cpu(v->core);
 
-		if (cpu >= 0)
-			core_vcpu_deactivate(v->core, s->processor[cpu].core);
-		core_vcpu_destroy(v->core);
+		soft_vcpu_destroy(s, v->core);
 		model_account_forget(s->model, &v->account);
 		s->processor[v->home].vcpus--;
 	}

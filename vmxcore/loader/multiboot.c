@@ -194,7 +194,7 @@ static int load_modules(struct place *p, uint64_t from, struct mb_module *list)
 
 	for (i = 0; i < p->req->modules; i++) {
 		const struct loader_blob *m = &p->req->module[i];
-		char what[24];
+		char what[32];
 		uint64_t at;
 
 		p->error->index = (uint32_t)i;
