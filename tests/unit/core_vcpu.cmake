@@ -8,7 +8,7 @@ foreach(t core_online vpid)
   hvd_test(test_${t} SOURCES unit/test_${t}.c unit/fake_vmx.c LIBS vmxcore_core vmxcore_plat_user
     LABELS unit TIMEOUT 300)
 endforeach()
-foreach(t vcpu)
+foreach(t vcpu vcpu_exits regs)
   hvd_test(test_${t} SOURCES unit/test_${t}.c unit/vcpu_rig.c unit/fake_vmx.c
     LIBS vmxcore_core vmxcore_plat_user LABELS unit TIMEOUT 300)
 endforeach()

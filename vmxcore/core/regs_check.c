@@ -378,9 +378,9 @@ static bool interruptibility_ok(const struct check_env *e, unsigned seg)
 
 static const struct regs_check_row rows[] = {
 	{"cr0", cr0_ok, 0},
+	{"efer", efer_ok, 0}, /* first: LMA decides what the others must be */
 	{"cr4", cr4_ok, 0},
 	{"cr3", cr3_ok, 0},
-	{"efer", efer_ok, 0},
 	{"dr7", dr7_ok, 0},
 	{"dr6", dr6_ok, 0},
 	{"pat", pat_ok, 0},
@@ -435,7 +435,7 @@ int regs_check(const struct core_vm *vm, const struct core_regs *regs, uint32_t 
 		.caps = &vm->core->caps,
 		.r = regs,
 		.interruptibility = interruptibility,
-		.v8086 = regs->rflags & RFLAGS_VM,
+		.v8086 = regs->rflags & RFLAGS_VM && !(regs->efer & EFER_LMA),
 		.ia32e = regs->efer & EFER_LMA,
 		.beyond_maxphyaddr = ~(VMX_BIT(plat_maxphyaddr(vm->core->plat)) - 1),
 	};
