@@ -63,6 +63,23 @@ static void string_out(struct contract *c)
 	end(c, vm);
 }
 
+/* An instruction that the VMM executes faults as on a processor, and goes on after it. */
+static void emulated_fault(struct contract *c)
+{
+	struct engine_request req = vm_request();
+	uint64_t vm = vm_new(c, &req, guest_faulter, sizeof(guest_faulter));
+	struct engine_state_info s;
+	char text[16];
+
+	op_ok(c, vm, ENGINE_VM_START);
+	s = wait_state(c, vm, ENGINE_STATE_SHUTOFF);
+	assert_int_equal(s.reason, ENGINE_REASON_EXITED);
+	assert_int_equal(s.exit_status, 0x160);
+	console_text(c, vm, text, sizeof(text));
+	assert_string_equal(text, "ABCD");
+	op_ok(c, vm, ENGINE_VM_DELETE);
+}
+
 /* The machine, VPID on or off: two guests share processor 0, each with its 16 pages. */
 static void alternate(struct contract *c, uint32_t use_vpid, struct engine_tlb_stats delta[2])
 {
@@ -204,6 +221,7 @@ static void configurations(struct contract *c)
 const struct contract_case guest_cases[] = {
 	{"port_accesses", port_accesses, 0},
 	{"string_out", string_out, 0},
+	{"emulated_fault", emulated_fault, 0},
 	{"vpid_keeps", vpid_keeps, ENGINE_CAP_VPID | ENGINE_CAP_TLB_STATS},
 	{"deterministic", deterministic, ENGINE_CAP_DETERMINISTIC},
 	{"configurations", configurations, ENGINE_CAP_TLB_STATS},
