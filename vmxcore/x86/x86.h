@@ -18,13 +18,34 @@
 #include <vmxcore/types.h>
 
 enum x86_gpr {
-	X86_RAX, X86_RCX, X86_RDX, X86_RBX, X86_RSP, X86_RBP, X86_RSI, X86_RDI,
-	X86_R8, X86_R9, X86_R10, X86_R11, X86_R12, X86_R13, X86_R14, X86_R15,
+	X86_RAX,
+	X86_RCX,
+	X86_RDX,
+	X86_RBX,
+	X86_RSP,
+	X86_RBP,
+	X86_RSI,
+	X86_RDI,
+	X86_R8,
+	X86_R9,
+	X86_R10,
+	X86_R11,
+	X86_R12,
+	X86_R13,
+	X86_R14,
+	X86_R15,
 	X86_GPR_COUNT
 };
 
 enum x86_seg_index {
-	X86_ES, X86_CS, X86_SS, X86_DS, X86_FS, X86_GS, X86_LDTR, X86_TR,
+	X86_ES,
+	X86_CS,
+	X86_SS,
+	X86_DS,
+	X86_FS,
+	X86_GS,
+	X86_LDTR,
+	X86_TR,
 	X86_SEG_COUNT
 };
 
@@ -81,7 +102,7 @@ struct x86_fault {
 #define X86_READ 1u
 #define X86_WRITE 2u /* with X86_READ: read-modify-write, checked as a write */
 #define X86_EXEC 4u
-#define X86_USER 8u	/* user-mode access (CPL 3, not an implicit supervisor access) */
+#define X86_USER 8u	 /* user-mode access (CPL 3, not an implicit supervisor access) */
 #define X86_IMPLICIT 16u /* implicit supervisor access: GDT, IDT, TSS (for SMAP) */
 
 /*
@@ -92,10 +113,10 @@ struct x86_fault {
  * behind it exact least-recently-used order. stamp NULL: not to be kept.
  */
 struct x86_xlate {
-	uint8_t *host;	 /* the 4 KiB page; NULL: device memory, goes to ops->mmio */
-	uint64_t hpa;	 /* host-physical address of the page (emulation: guest-physical) */
+	uint8_t *host; /* the 4 KiB page; NULL: device memory, goes to ops->mmio */
+	uint64_t hpa;  /* host-physical address of the page (emulation: guest-physical) */
 	uint64_t *stamp;
-	uint32_t allow;	 /* X86_READ | X86_WRITE | X86_EXEC */
+	uint32_t allow; /* X86_READ | X86_WRITE | X86_EXEC */
 };
 
 /*
@@ -105,35 +126,36 @@ struct x86_xlate {
  * before a VM exit ("Relative Priority of Faults and VM Exits").
  */
 enum x86_special {
-	X86_SP_CPUID,	    /* reads and writes state->gpr */
-	X86_SP_RDMSR,	    /* ECX; EDX:EAX */
+	X86_SP_CPUID, /* reads and writes state->gpr */
+	X86_SP_RDMSR, /* ECX; EDX:EAX */
 	X86_SP_WRMSR,
-	X86_SP_CR_READ,	    /* info.reg = CR number, info.gpr = register; value out */
-	X86_SP_CR_WRITE,    /* value in */
+	X86_SP_CR_READ,	 /* info.reg = CR number, info.gpr = register; value out */
+	X86_SP_CR_WRITE, /* value in */
 	X86_SP_CLTS,
-	X86_SP_LMSW,	    /* value in; info.has_mem, info.linear if from memory */
-	X86_SP_SMSW,	    /* value out */
+	X86_SP_LMSW, /* value in; info.has_mem, info.linear if from memory */
+	X86_SP_SMSW, /* value out */
 	X86_SP_DR_READ,
 	X86_SP_DR_WRITE,
-	X86_SP_IN,	    /* info.port, info.size; value out (string forms: each iteration) */
+	X86_SP_IN, /* info.port, info.size; value out (string forms: each iteration) */
 	X86_SP_OUT,
 	X86_SP_HLT,
 	X86_SP_PAUSE,
-	X86_SP_INVLPG,	    /* info.linear */
-	X86_SP_INVPCID,	    /* info.type, info.desc[2] */
+	X86_SP_INVLPG,	/* info.linear */
+	X86_SP_INVPCID, /* info.type, info.desc[2] */
 	X86_SP_INVD,
 	X86_SP_WBINVD,
-	X86_SP_RDTSC,	    /* value out */
-	X86_SP_RDTSCP,	    /* value out; TSC_AUX is the executor's */
+	X86_SP_RDTSC,  /* value out */
+	X86_SP_RDTSCP, /* value out; TSC_AUX is the executor's */
 	X86_SP_RDPMC,
 	X86_SP_XSETBV,
 	X86_SP_VMCALL,
-	X86_SP_VMX_OTHER,   /* VMXON, VMREAD ...: info.type = basic exit reason */
+	X86_SP_VMX_OTHER, /* VMXON, VMREAD ...: info.type = basic exit reason */
 	X86_SP_MONITOR,
 	X86_SP_MWAIT,
 	X86_SP_DTABLE,	    /* LGDT LIDT SGDT SIDT: before it happens */
 	X86_SP_LDTR_TR,	    /* LLDT LTR SLDT STR: before it happens */
-	X86_SP_TASK_SWITCH, /* info.value = selector, info.type = source (VMX qualification 31:30) */
+	X86_SP_TASK_SWITCH, /* info.value = selector, info.type = source (VMX qualification 31:30)
+			     */
 	X86_SP_EXCEPTION,   /* info.fault: before delivery; OK delivers it */
 	X86_SP_TRIPLE_FAULT,
 	X86_SP_RSM,
@@ -143,13 +165,13 @@ enum x86_special {
 
 struct x86_special_info {
 	uint64_t value;
-	uint64_t linear;   /* memory operand's linear address (string I/O, INVLPG, LMSW ...) */
+	uint64_t linear; /* memory operand's linear address (string I/O, INVLPG, LMSW ...) */
 	uint64_t desc[2];
 	uint32_t type;
 	uint16_t port;
-	uint8_t size;	   /* operand bytes */
+	uint8_t size; /* operand bytes */
 	uint8_t reg, gpr;
-	uint8_t seg;	   /* enum x86_seg_index of a string operand */
+	uint8_t seg;	      /* enum x86_seg_index of a string operand */
 	uint8_t address_size; /* bytes: 2, 4 or 8 */
 	bool has_mem, string, rep, imm_port;
 	uint64_t displacement; /* of a memory operand, for the exit qualification */
