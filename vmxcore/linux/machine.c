@@ -154,7 +154,7 @@ out_plat:
 	return err;
 }
 
-static void machine_stop(void)
+static uint64_t machine_stop(void)
 {
 	uint64_t pages;
 
@@ -163,9 +163,8 @@ static void machine_stop(void)
 	machine.core = NULL;
 	pages = plat_kernel_destroy(machine.plat);
 	machine.plat = NULL;
-	if (pages || plat_kernel_blocks_used())
-		pr_err("leaked: %llu pages, %llu blocks\n", pages, plat_kernel_blocks_used());
-	WARN_ON(pages || plat_kernel_blocks_used());
+	WARN_ON(pages != 0);
+	return pages;
 }
 
 int machine_get(void)
@@ -183,12 +182,15 @@ int machine_get(void)
 	return err;
 }
 
-void machine_put(void)
+uint64_t machine_put(void)
 {
+	uint64_t left = 0;
+
 	mutex_lock(&machine.lock);
 	if (--machine.holders == 0)
-		machine_stop();
+		left = machine_stop();
 	mutex_unlock(&machine.lock);
+	return left;
 }
 
 /* --- the system's ways down ----------------------------------------------------------------------

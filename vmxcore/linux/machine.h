@@ -18,8 +18,11 @@ int machine_probe(void);
 
 /* The first holder makes it. -ESHUTDOWN while the system goes down. */
 int machine_get(void);
-/* The last one leaves VMX operation everywhere and gives back all; every VM is gone. */
-void machine_put(void);
+/*
+ * The last one leaves VMX operation everywhere and gives back all; every VM is gone.
+ * Returns how many pages its VMs and core have left allocated: none, or a defect.
+ */
+uint64_t machine_put(void);
 
 /* Valid for holders. */
 struct core *machine_core(void);

@@ -33,10 +33,12 @@ static const u8 many_code[] = {
 #define MANY_VMS 8
 #define MANY_VPIDS 3 /* fewer than the VMs: the generation must turn over */
 
-/* "VmxcoreGuest" in EBX, EDX, ECX */
+/* "VmxcoreGuest" in EBX, EDX, ECX; a processor with SSE and long mode. */
 static const struct core_cpuid_entry cpuid_table[] = {
 	{.leaf = 0, .eax = 1, .ebx = 0x63786d56, .edx = 0x4765726f, .ecx = 0x74736575},
 	{.leaf = 1, .eax = 0x000306d0, .edx = 0x0700a97b},
+	{.leaf = 0x80000000, .eax = 0x80000001},
+	{.leaf = 0x80000001, .edx = 0x20100800},
 };
 
 const struct test_program test_program_hello = {.name = "hello32", .file = "hello32.bin"};
@@ -461,6 +463,7 @@ static void report_machine(void)
 int selftest_run(const char *dir)
 {
 	cpumask_var_t before;
+	uint64_t pages;
 	unsigned int cpu;
 	int err = -ENOMEM;
 
@@ -479,10 +482,10 @@ int selftest_run(const char *dir)
 		snprintf(who, sizeof(who), "processor %u", cpu);
 		report_stats(who, &machine_core()->cpus[cpu].stats, CORE_SCOPE_CPU);
 	}
-	if (!err)
-		pr_info("host: pages in use %llu\n", plat_kernel_pages_used(machine_plat()));
-	machine_put();
-	pr_info("host: blocks in use %llu\n", plat_kernel_blocks_used());
+	pages = machine_put();
+	pr_info("host: pages in use %llu, blocks in use %llu\n", pages, plat_kernel_blocks_used());
+	if (!err && (pages || plat_kernel_blocks_used()))
+		err = -EIO;
 out:
 	set_cpus_allowed_ptr(current, before);
 	free_cpumask_var(before);

@@ -19,7 +19,7 @@ int selftest_run(const char *dir);
 #define TEST_SPARE_BYTES UINT64_C(0x4000)
 #define TEST_LOAD_GPA 0x100000
 #define TEST_TEXT_GPA 0x400000 /* both programs have the page here that is remapped */
-#define TEST_BUDGET 2000000    /* TSC ticks of one turn */
+#define TEST_BUDGET 100000     /* TSC ticks of one turn */
 
 enum { TEST_SLOT_RAM, TEST_SLOT_SPARE, TEST_SLOTS };
 
