@@ -48,7 +48,8 @@ struct message *message_new(struct hvd *h, const struct peer *peer, const int *f
 	m->peer = *peer;
 	m->done = done;
 	m->ctx = ctx;
-	memcpy(m->fds, fds, fd_count * sizeof(*fds));
+	if (fd_count)
+		memcpy(m->fds, fds, fd_count * sizeof(*fds));
 	m->fd_count = fd_count;
 	return m;
 }

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An engine that runs nothing: it keeps VMs' states and slots, and answers as a test has
+ * told it to. Requests complete in order, at once unless they are held.
+ */
+#ifndef FAKE_ENGINE_H
+#define FAKE_ENGINE_H
+
+#include <vmxcore/engine.h>
+
+/* Completions of this operation wait from now on. */
+void fake_hold(enum engine_op op);
+/* Those waiting complete, and no more are held. */
+void fake_release(void);
+size_t fake_held(void);
+/* The next request of this operation fails so. */
+void fake_fail_next(enum engine_op op, const struct engine_error *error);
+/* The guest of the newest VM does something. */
+void fake_print(const char *text);
+void fake_change_state(uint32_t state, uint32_t reason);
+/* Requests of this operation so far. */
+unsigned fake_count(enum engine_op op);
+/* The latest request, and a checksum of the descriptors' content that came with it. */
+const struct engine_request *fake_last(void);
+const struct engine_map_op *fake_last_map(void);
+const char *fake_last_file(void); /* first bytes of the first descriptor */
+/* Engines that are open. */
+unsigned fake_open_count(void);
+
+#endif
