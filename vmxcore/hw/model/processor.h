@@ -78,6 +78,14 @@ struct gpa_map {
 	unsigned refs;	     /* entries read */
 };
 
+/* For an access that needs all of `need` (EPT_R, EPT_W, EPT_X). *ret holds permission
+ * and refs in any case. Invalidates nothing: that is for who turns it into an exit. */
+enum gpa_outcome gpa_translate(struct hw_cpu *cpu, uint64_t addr, uint64_t need,
+			       struct gpa_map *ret);
+/* Sets flags in a paging-structure entry that reads as `old`, atomically; false: it has
+ * changed meanwhile. */
+bool mem_set_flags(struct hw_cpu *cpu, uint64_t addr, unsigned bytes, uint64_t old, uint64_t flags);
+
 /*
  * Reads the four PDPTEs of a PAE guest through EPT. false: in *ret_bad the result
  * that the caller turns into its fault: X86_FAULT (reserved bits) or X86_EXIT (EPT;
