@@ -2,3 +2,7 @@
 # The memory half of core, and the user-space platform.
 hvd_test(test_as SOURCES unit/test_as.c unit/mem_fixture.c LIBS vmxcore_core vmxcore_plat_user
   LABELS unit TIMEOUT 600)
+hvd_test(test_inval SOURCES unit/test_inval.c unit/mem_fixture.c LIBS vmxcore_core vmxcore_plat_user
+  LABELS unit TIMEOUT 300)
+hvd_test(test_inval_protocol SOURCES unit/test_inval_protocol.c LIBS vmxcore_core vmxcore_plat_user
+  LABELS unit TIMEOUT 600)
