@@ -43,6 +43,12 @@ static int setup_no_unrestricted(void **state)
 	return setup_with(&(struct rig_options){.no_unrestricted = true});
 }
 
+static int setup_no_invvpid_single(void **state)
+{
+	(void)state;
+	return setup_with(&(struct rig_options){.no_invvpid_single = true});
+}
+
 static int setup_no_vpid(void **state)
 {
 	(void)state;
@@ -294,6 +300,61 @@ static void late_failure_is_reported(void **state)
 	assert_int_equal(hw(0)->last_event, event.info);
 	assert_int_equal(RIG_RUN(&r, 0, g_kick), CORE_RUN_KICKED);
 	assert_int_equal(hw(0)->last_event, 0);
+}
+
+/* An interrupt whose entry failed must not stay in the VMCS when it can't go any more. */
+static void failed_injection_leaves_nothing(void **state)
+{
+	struct core_event event = {.info = INTR_VALID | INTR_TYPE_EXTERNAL | 0x20};
+	struct core_regs regs;
+
+	(void)state;
+	RIG_RUN(&r, 0, g_kick);
+	regs = rig_regs(&r);
+	regs.rflags |= RFLAGS_IF;
+	rig_set(&r, &regs);
+	fake_set(hw(0), VMCS_VMCS_LINK_POINTER, 0);
+	assert_int_equal(core_vcpu_inject(r.v, &event), 0);
+	assert_int_equal(RIG_RUN(&r, 0, g_kick), CORE_RUN_ENTRY_FAILED);
+	fake_set(hw(0), VMCS_VMCS_LINK_POINTER, UINT64_MAX);
+	regs.rflags &= ~RFLAGS_IF;
+	rig_set(&r, &regs);
+	assert_int_equal(RIG_RUN(&r, 0, g_kick), CORE_RUN_KICKED);
+	assert_int_equal(hw(0)->last_event, 0);
+}
+
+/* MSR lists share pages, and nothing else. */
+static void msr_lists_are_apart(void **state)
+{
+	size_t before = plat_user_pages_used(r.m->plat);
+	struct core_vcpu *v[33];
+	struct core_regs regs;
+
+	(void)state;
+	for (unsigned i = 0; i < VMX_ARRAY_SIZE(v); i++) {
+		assert_int_equal(core_vcpu_create(r.vm, i, &v[i]), 0);
+		core_regs_long_mode(&regs, 0x1000, 0x2000, 0x8000);
+		regs.lstar = 0x100000 + i;
+		assert_int_equal(core_vcpu_set_regs(v[i], &regs, NULL), 0);
+	}
+	/* A VMCS each; with the rig's own, 34 lists of 32 a page. */
+	assert_int_equal(plat_user_pages_used(r.m->plat), before + VMX_ARRAY_SIZE(v) + 1);
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < VMX_ARRAY_SIZE(v); i++) {
+			core_vcpu_run(v[i], &r.core->cpus[0], 0, &r.exit);
+			core_vcpu_get_regs(v[i], &regs);
+			assert_int_equal(regs.lstar, 0x100000 + i);
+			core_vcpu_deactivate(v[i], &r.core->cpus[0]);
+		}
+	}
+	for (unsigned i = 0; i < VMX_ARRAY_SIZE(v); i++)
+		core_vcpu_destroy(v[i]);
+	/* Lists that were given back are used again. */
+	for (unsigned i = 0; i < VMX_ARRAY_SIZE(v); i++)
+		assert_int_equal(core_vcpu_create(r.vm, i, &v[i]), 0);
+	assert_int_equal(plat_user_pages_used(r.m->plat), before + VMX_ARRAY_SIZE(v) + 1);
+	for (unsigned i = 0; i < VMX_ARRAY_SIZE(v); i++)
+		core_vcpu_destroy(v[i]);
 }
 
 static void vmcs_can_be_read(void **state)
@@ -604,6 +665,24 @@ static void paging_changes_invalidate(void **state)
 	assert_int_equal(hw(0)->invvpid[HW_INVVPID_SINGLE], 1);
 }
 
+/* Where a VPID can't be flushed alone, a fresh one serves. */
+static void paging_changes_take_a_fresh_vpid(void **state)
+{
+	struct core_regs regs;
+	bool valid;
+
+	(void)state;
+	RIG_RUN(&r, 0, g_kick);
+	assert_int_equal(core_vcpu_vpid(r.v, &valid).vpid, 1);
+	regs = rig_regs(&r);
+	regs.cr3 = 0x3000;
+	rig_set(&r, &regs);
+	RIG_RUN(&r, 0, g_kick);
+	assert_int_equal(core_vcpu_vpid(r.v, &valid).vpid, 2);
+	assert_int_equal(fake_get(hw(0), VMCS_VPID), 2);
+	assert_int_equal(hw(0)->invvpid[HW_INVVPID_SINGLE], 0);
+}
+
 /* Under EPT an entry takes PDPTEs from the VMCS. */
 static void pae_guests_get_their_pdptes(void **state)
 {
@@ -629,6 +708,15 @@ static void pae_guests_get_their_pdptes(void **state)
 	rig_set(&r, &regs);
 	RIG_RUN(&r, 0, g_kick);
 	assert_int_equal(fake_get(hw(0), VMCS_GUEST_PDPTE0), 0x5001);
+	/* A new CR3 loads them. */
+	regs.cr3 = 0x4000;
+	rig_set(&r, &regs);
+	RIG_RUN(&r, 0, g_kick);
+	assert_int_equal(fake_get(hw(0), VMCS_GUEST_PDPTE0), 0);
+	/* One that no memory answers: no page is present. */
+	regs.cr3 = 0x80000000;
+	rig_set(&r, &regs);
+	assert_int_equal(RIG_RUN(&r, 0, g_kick), CORE_RUN_KICKED);
 }
 
 static void halted_vcpus_are_not_entered(void **state)
@@ -701,6 +789,8 @@ int main(void)
 		T(offline_clears_what_is_active),
 		TR(early_failure_is_reported),
 		TR(late_failure_is_reported),
+		TR(failed_injection_leaves_nothing),
+		T(msr_lists_are_apart),
 		T(vmcs_can_be_read),
 		T(malformed_events_are_refused),
 		T(interrupt_goes_at_once_or_by_its_window),
@@ -715,6 +805,7 @@ int main(void)
 		T(protected_mode_starts),
 		T(guest_enters_long_mode),
 		T(paging_changes_invalidate),
+		TS(paging_changes_take_a_fresh_vpid, setup_no_invvpid_single),
 		TS(guest_enters_long_mode, setup_no_vpid),
 		T(pae_guests_get_their_pdptes),
 		T(halted_vcpus_are_not_entered),

@@ -200,6 +200,10 @@ static void completion_single_steps(void **state)
 	rig_set(&r, &regs);
 	exits_with(VMX_EXIT_WBINVD, 0, 2);
 	assert_int_equal(fake_get(hw(), VMCS_GUEST_PENDING_DEBUG), PENDING_DBG_BS);
+	/* Once: the trap was taken. */
+	fake_set(hw(), VMCS_GUEST_PENDING_DEBUG, 0);
+	RIG_RUN(&r, 0, g_kick);
+	assert_int_equal(fake_get(hw(), VMCS_GUEST_PENDING_DEBUG), 0);
 }
 
 /* A shadow with TF set: entry wants the step pending ("Checks on Guest Non-Register State"). */
@@ -258,6 +262,19 @@ static void hlt_stops_unless_something_is_due(void **state)
 	assert_int_equal(rig_regs(&r).activity, ACTIVITY_ACTIVE);
 }
 
+/* The trap after HLT wakes at once. */
+static void hlt_with_tf_goes_on(void **state)
+{
+	struct core_regs regs = rig_regs(&r);
+
+	(void)state;
+	regs.rflags |= RFLAGS_TF;
+	rig_set(&r, &regs);
+	assert_int_equal(exits_with(VMX_EXIT_HLT, 0, 1), CORE_RUN_KICKED);
+	assert_int_equal(fake_get(hw(), VMCS_GUEST_PENDING_DEBUG), PENDING_DBG_BS);
+	assert_int_equal(rig_regs(&r).rip, 0x1001);
+}
+
 static void io_is_the_callers(void **state)
 {
 	const struct {
@@ -313,6 +330,7 @@ static void emulation_completes(void **state)
 	regs.gp.r[HW_RSI] = 99;
 	assert_int_equal(core_vcpu_complete_emulation(r.v, &regs), 0);
 	assert_int_equal(rig_regs(&r).interruptibility, 0);
+	fake_set(hw(), VMCS_GUEST_PENDING_DEBUG, 0);
 	RIG_RUN(&r, 0, g_kick);
 	assert_int_equal(rig_regs(&r).gp.r[HW_RSI], 99);
 	assert_int_equal(fake_get(hw(), VMCS_GUEST_PENDING_DEBUG), PENDING_DBG_BS);
@@ -474,6 +492,13 @@ static void paging_writes_invalidate(void **state)
 	x_rcx = CR4_PAE | CR4_PGE;
 	exits_with(VMX_EXIT_CR_ACCESS, mov_to(4, HW_RCX), 3);
 	assert_int_equal(hw()->invvpid[HW_INVVPID_SINGLE], before + 1);
+	/* NXE gives bit 63 of every entry another meaning. */
+	x_rcx = IA32_EFER;
+	x_rax = EFER_LME | EFER_NXE;
+	x_rdx = 0;
+	exits_with(VMX_EXIT_WRMSR, 0, 2);
+	assert_int_equal(hw()->invvpid[HW_INVVPID_SINGLE], before + 2);
+	assert_completed(8);
 }
 
 static void cr8_is_kept(void **state)
@@ -530,7 +555,8 @@ static void paging_on_by_an_exit(void **state)
 	regs.cr4 = CR4_PAE;
 	regs.cr3 = 0x6000;
 	rig_set(&r, &regs);
-	x_rcx = CR0_PE | CR0_PG | CR0_ET | CR0_CD;
+	/* Outside 64-bit mode the operand's upper half does not exist. */
+	x_rcx = CR0_PE | CR0_PG | CR0_ET | CR0_CD | VMX_BIT(40);
 	assert_int_equal(core_guest_write(core_vm_as(r.vm), gpa(0x6000), bad, 32), 0);
 	exits_with(VMX_EXIT_CR_ACCESS, mov_to(0, HW_RCX), 3);
 	assert_raised(VECTOR_GP, true);
@@ -573,11 +599,16 @@ static void lmsw_and_clts(void **state)
 
 static void exceptions_taken_are_given_back(void **state)
 {
+	struct core_regs regs = rig_regs(&r);
+
 	(void)state;
+	regs.dr7 |= DR7_GD;
+	rig_set(&r, &regs);
 	x_intr = INTR_VALID | INTR_TYPE_HARD_EXCEPTION | VECTOR_DB;
 	exits_with(VMX_EXIT_EXCEPTION_NMI, DR6_BS | 1, 0);
 	assert_raised(VECTOR_DB, false);
 	assert_int_equal(rig_regs(&r).gp.dr6, DR6_FIXED1 | DR6_BS | 1);
+	assert_int_equal(rig_regs(&r).dr7, DR7_FIXED1);
 	x_intr = INTR_VALID | INTR_TYPE_HARD_EXCEPTION | INTR_ERROR_CODE | VECTOR_AC;
 	x_intr_error = 0;
 	exits_with(VMX_EXIT_EXCEPTION_NMI, 0, 0);
@@ -679,6 +710,7 @@ int main(void)
 		T(shadow_with_tf_is_consistent),
 		T(eip_wraps_outside_64_bit_mode),
 		T(hlt_stops_unless_something_is_due),
+		T(hlt_with_tf_goes_on),
 		T(io_is_the_callers),
 		T(emulation_completes),
 		T(msrs_by_the_table),

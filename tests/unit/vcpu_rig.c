@@ -11,6 +11,12 @@ static void play(struct hw_cpu *cpu, struct hw_gpregs *regs)
 		r->script[r->next++](cpu, regs);
 }
 
+static void clear_msr(struct rig *r, uint32_t msr, uint64_t bits)
+{
+	for (unsigned i = 0; i < RIG_CPUS; i++)
+		fake_set_msr(fake_cpu(r->m, i), msr, fake_get_msr(fake_cpu(r->m, i), msr) & ~bits);
+}
+
 static void apply_options(struct rig *r, const struct rig_options *o)
 {
 	if (o->no_unrestricted)
@@ -19,12 +25,10 @@ static void apply_options(struct rig *r, const struct rig_options *o)
 		fake_forbid(r->m, IA32_VMX_TRUE_PINBASED_CTLS, PIN_PREEMPTION_TIMER);
 	if (o->no_timer_save)
 		fake_forbid(r->m, IA32_VMX_TRUE_EXIT_CTLS, VMEXIT_SAVE_PREEMPTION_TIMER);
-	for (unsigned i = 0; i < RIG_CPUS && o->no_true_controls; i++) {
-		struct hw_cpu *c = fake_cpu(r->m, i);
-
-		fake_set_msr(c, IA32_VMX_BASIC,
-			     fake_get_msr(c, IA32_VMX_BASIC) & ~VMX_BASIC_TRUE_CTLS);
-	}
+	if (o->no_true_controls)
+		clear_msr(r, IA32_VMX_BASIC, VMX_BASIC_TRUE_CTLS);
+	if (o->no_invvpid_single)
+		clear_msr(r, IA32_VMX_EPT_VPID_CAP, EPT_VPID_CAP_INVVPID_SINGLE);
 }
 
 static int map_memory(struct rig *r)

@@ -27,6 +27,7 @@ struct rig {
 
 struct rig_options {
 	bool no_vpid, no_unrestricted, no_timer, no_timer_save, no_true_controls;
+	bool no_invvpid_single;
 	const struct core_cpuid_entry *cpuid;
 	size_t nr_cpuid;
 };
