@@ -220,7 +220,7 @@ enum x86_stop x86_run(struct x86_cpu *cpu, uint64_t max, uint64_t *ret_retired)
 	for (*ret_retired = 0; *ret_retired < max;) {
 		uint32_t shadow = cpu->state.interruptibility & 3;
 
-		if (cpu->attention && cpu->ops->attention(cpu->env) && *ret_retired != 0)
+		if (cpu->attention && cpu->ops->attention(cpu->env))
 			return X86_STOP_ATTENTION;
 		if (rig->step_next == rig->step_count) {
 			cpu->state.insn_length = 3;
@@ -233,6 +233,8 @@ enum x86_stop x86_run(struct x86_cpu *cpu, uint64_t max, uint64_t *ret_retired)
 		cpu->counts.retired++;
 		++*ret_retired;
 		cpu->state.interruptibility &= ~shadow;
+		if (cpu->state.activity != ACTIVITY_ACTIVE)
+			return X86_STOP_EXIT;
 	}
 	return X86_STOP_BUDGET;
 }

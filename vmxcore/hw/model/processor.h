@@ -247,6 +247,7 @@ struct hw_cpu {
 	uint32_t pin, proc, proc2, entry_ctl, exit_ctl; /* of the entry in progress */
 	struct exit_info exit;
 	const char *refused; /* the entry check that failed last */
+	bool through_shadow; /* running the one instruction under the shadow of STI or MOV SS */
 	uint64_t timer_left; /* preemption timer, in retired instructions */
 
 	/* root operation */

@@ -39,6 +39,8 @@ bool run_attention(void *env)
 {
 	struct hw_cpu *cpu = env;
 
+	if (cpu->through_shadow)
+		return cpu->st->activity != ACTIVITY_ACTIVE;
 	return cpu->st->activity != ACTIVITY_ACTIVE || interrupt_window_open(cpu) ||
 	       nmi_window_open(cpu) || about_to_open(cpu);
 }
@@ -108,6 +110,9 @@ static bool boundary_exit(struct hw_cpu *cpu)
 	return true;
 }
 
+/* Before a run: nothing has asked for an exit. The executor also stops for HLT. */
+#define NO_EXIT UINT32_MAX
+
 /* In HLT nothing retires: guest time jumps to the timer, or somebody has to kick. */
 static void wait_in_hlt(struct hw_cpu *cpu)
 {
@@ -136,11 +141,14 @@ void run_guest(struct hw_cpu *cpu)
 		}
 		if (timer_on(cpu) && cpu->timer_left < max)
 			max = cpu->timer_left;
-		if (about_to_open(cpu))
+		/* One instruction ends the shadow; then the window is asked for again. */
+		cpu->through_shadow = about_to_open(cpu);
+		if (cpu->through_shadow)
 			max = 1;
+		cpu->exit.reason = NO_EXIT;
 		stop = x86_run(cpu->x86, max, &retired);
 		cpu->timer_left -= timer_on(cpu) ? retired : 0;
-		if (stop == X86_STOP_EXIT)
+		if (stop == X86_STOP_EXIT && cpu->exit.reason != NO_EXIT)
 			return;
 	}
 }
