@@ -139,6 +139,9 @@ int soft_boot_load(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
 /* --- vCPUs -------------------------------------------------------------------------------------
  */
 
+/* "Guest Non-Register State" */
+#define ACTIVITY_WAIT_FOR_SIPI 3u
+
 static void keep_stats(struct soft_vcpu *v)
 {
 	const struct core_stats *stats = core_vcpu_stats(v->core);
@@ -196,6 +199,8 @@ int soft_boot_vcpus(struct soft *s, struct soft_vm *vm, struct soft_reply *reply
 		core_regs_reset(&r);
 		if (i == 0)
 			first_regs(&vm->start, &r);
+		else
+			r.activity = ACTIVITY_WAIT_FOR_SIPI;
 		err = core_vcpu_set_regs(v->core, &r, &field);
 		if (err)
 			return soft_fail(reply, err, ENGINE_FIELD_IMAGE, 0,

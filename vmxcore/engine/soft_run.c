@@ -7,7 +7,7 @@
 
 /* Exits cost the host more than instructions do: a quantum ends after this many, too, so
  * that requests never wait long. It depends on the guest alone, as determinism wants. */
-#define EXITS_PER_QUANTUM 512u
+#define EXITS_PER_QUANTUM 64u
 
 /* --- who is runnable ------------------------------------------------------------------------ */
 
