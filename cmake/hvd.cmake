@@ -6,8 +6,8 @@ target_compile_options(hvd_flags INTERFACE
   -Wall -Wextra -Wpedantic -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
   -Wvla -Wpointer-arith -Wwrite-strings -Wundef -fno-common -g)
 target_compile_definitions(hvd_flags INTERFACE _GNU_SOURCE)
-if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
-  target_compile_options(hvd_flags INTERFACE $<$<NOT:$<BOOL:${HVD_SANITIZE}>>:-D_FORTIFY_SOURCE=2>)
+if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug" AND NOT HVD_SANITIZE)
+  target_compile_options(hvd_flags INTERFACE -D_FORTIFY_SOURCE=2)
 endif()
 if(HVD_SANITIZE)
   target_compile_options(hvd_flags INTERFACE -fsanitize=${HVD_SANITIZE} -fno-omit-frame-pointer
