@@ -39,6 +39,10 @@ static enum proto_error_kind kind_of(const struct engine_error *err)
 	/* Where the field says more than the number. */
 	if (err->field == ENGINE_FIELD_STATE)
 		return PROTO_ERROR_INVALID_STATE;
+	if (err->code == -ENOENT && err->field == ENGINE_FIELD_GPA)
+		return PROTO_ERROR_NOT_MAPPED;
+	if (err->code == -EBUSY && err->limit)
+		return PROTO_ERROR_LIMIT;
 	if (err->code == -EEXIST && err->existing_last)
 		return PROTO_ERROR_OVERLAP;
 	if (err->code != -ENOMEM &&
@@ -83,6 +87,16 @@ static const char *slot_name(const struct call *c, uint32_t number)
 	return slot ? slot->name : "";
 }
 
+/* The engine begins with its field's name; the reply's field is put before the text anyway. */
+static const char *without_field(const struct engine_error *err)
+{
+	const char *name = err->field < ENGINE_FIELD_COUNT ? engine_field_name(err->field) : "";
+	const size_t len = strlen(name);
+
+	return len && !strncmp(err->text, name, len) && err->text[len] == ' ' ? err->text + len + 1
+									      : err->text;
+}
+
 void call_error_from_engine(struct call *c, const struct engine_error *err, struct proto_error *ret)
 {
 	const enum proto_error_kind kind = kind_of(err);
@@ -102,14 +116,15 @@ void call_error_from_engine(struct call *c, const struct engine_error *err, stru
 		strcpy(ret->slot, slot);
 	} else {
 		proto_fail(ret, kind, field, "%s",
-			   *err->text ? err->text : proto_error_info[kind].doc);
+			   *err->text ? without_field(err) : proto_error_info[kind].doc);
 	}
 	ret->has_limit = err->limit != 0;
 	ret->limit = err->limit;
 	ret->has_requested = err->requested_last != 0;
 	ret->requested[0] = err->requested_first;
 	ret->requested[1] = err->requested_last;
-	ret->has_existing = err->existing_last != 0;
+	/* Of what is not mapped, this is the hole: the text says so. */
+	ret->has_existing = kind == PROTO_ERROR_OVERLAP;
 	ret->existing[0] = err->existing_first;
 	ret->existing[1] = err->existing_last;
 }
