@@ -104,23 +104,31 @@ static const char *field_for_people(const struct proto_method *method, const cha
 	return f && f->option[0] ? f->option : field;
 }
 
+/* The text behind "word" and the separator; the text itself if it begins otherwise. */
+static const char *skip(const char *text, const char *word, const char *separator)
+{
+	size_t n = strlen(word), m = strlen(separator);
+
+	if (!n || strncmp(text, word, n) != 0 || strncmp(text + n, separator, m) != 0)
+		return text;
+	return text + n + m;
+}
+
 /*
- * "memory.remap: size_bytes: 3072 is ..." without the method, which the person did not
- * write, and with the option's name for the field.
+ * "memory.remap: size_bytes: size_bytes 3072 is ..." without the method, which the person
+ * did not write, and with the option's name for the field.
  */
 static void print_message(const struct hvctl_client *client, const struct proto_method *method,
 			  const char *name, const char *message, const char *field)
 {
-	size_t n = strlen(name);
+	const char *text = skip(message, name, ": ");
+	const char *rest = skip(text, field, ": ");
 
-	if (strncmp(message, name, n) == 0 && strncmp(message + n, ": ", 2) == 0)
-		message += n + 2;
-	n = strlen(field);
-	if (n && strncmp(message, field, n) == 0 && message[n] == ':')
-		fprintf(client->ctx->err, "hvctl: %s%s\n", field_for_people(method, field),
-			message + n);
+	if (rest == text)
+		fprintf(client->ctx->err, "hvctl: %s\n", text);
 	else
-		fprintf(client->ctx->err, "hvctl: %s\n", message);
+		fprintf(client->ctx->err, "hvctl: %s: %s\n", field_for_people(method, field),
+			skip(rest, field, " "));
 }
 
 static int refused(const struct hvctl_client *client, const struct proto_method *method,

@@ -53,32 +53,26 @@ static void show_engines(struct hvctl_call *call, struct json_object *result)
 
 const struct hvctl_verb hvctl_verb_engine_list = {.example = "", .show = show_engines};
 
+#define LIMIT_DOC 48 /* column of a limit's explanation */
+
 static void show_limits(const struct hvctl_context *ctx, struct json_object *limits)
 {
-	static const struct table_column columns[] = {
-		{"limit", false}, {"", true}, {"", false}, {"", false}};
 	const struct proto_struct *desc = proto_desc_limits();
-	struct table *t = table_new(columns, 4);
-	char number[TEXT_NUMBER];
+	char number[TEXT_NUMBER], value[TEXT_NUMBER + 32];
 
+	fprintf(ctx->out, "%slimits%s\n", text_style(ctx->colour, STYLE_BOLD),
+		text_style(ctx->colour, STYLE_NONE));
 	for (size_t i = 0; i < desc->count; i++) {
 		const struct proto_field *f = &desc->fields[i];
-		bool size = f->type == PROTO_SIZE;
-		char *space;
 
-		table_cell(t, "%s", f->name);
-		if (size)
-			text_size(number, field_count(limits, f->name));
+		if (f->type == PROTO_SIZE)
+			text_size(value, field_count(limits, f->name));
 		else
-			text_member(number, limits, f->name);
-		space = strchr(number, ' ');
-		if (space)
-			*space = 0;
-		table_cell(t, "%s", number);
-		table_cell(t, "%s", space ? space + 1 : f->unit);
-		table_cell(t, "%s", f->doc);
+			snprintf(value, sizeof(value), "%s %s",
+				 text_member(number, limits, f->name), f->unit);
+		fprintf(ctx->out, "  %-22s %-*s", f->name, LIMIT_DOC - 25, value);
+		text_wrap(ctx->out, LIMIT_DOC, f->doc);
 	}
-	table_print(t, ctx->out, 2, ctx->colour);
 }
 
 static void show_info(struct hvctl_call *call, struct json_object *result)

@@ -82,10 +82,9 @@ static void show_processors(const struct hvctl_context *ctx, struct json_object 
 	label(ctx, "processors");
 	fprintf(ctx->out, "%s in guest (%s), ", text_member(number, r, "processors_interrupted"),
 		dry ? "would be interrupted" : "interrupted, flushed");
-	fprintf(ctx->out, "%s deferred to the next entry",
-		text_member(number, r, "processors_deferred"));
+	fprintf(ctx->out, "%s deferred", text_member(number, r, "processors_deferred"));
 	if (!dry)
-		fprintf(ctx->out, ", %s INVEPT issued at once",
+		fprintf(ctx->out, "; %s INVEPT issued at once",
 			text_member(number, r, "invept_issued"));
 	fputc('\n', ctx->out);
 }

@@ -247,10 +247,11 @@ static void entry_row(struct table *t, struct json_object *e)
 	table_cell(t, "%s%s%s%s", field_text(e, "permissions", "?"),
 		   field_bool(e, "user") ? " user" : "", field_bool(e, "global") ? " global" : "",
 		   field_bool(e, "dirty") ? " dirty" : "");
-	if (field_string(e, "vm"))
+	/* guest-physical mappings belong to an EPT: to a VM, and to none of its vCPUs */
+	if (field_string(e, "vm") && field_object(e, "vcpu"))
 		table_cell(t, "%s/%s", field_string(e, "vm"), text_member(number, e, "vcpu"));
 	else
-		table_cell(t, "%s", "");
+		table_cell(t, "%s", field_text(e, "vm", ""));
 }
 
 static void show_tlb_entries(struct hvctl_call *call, struct json_object *result)

@@ -92,7 +92,7 @@ static void show_created(struct hvctl_call *call, struct json_object *result)
 		field_text(result, "engine_reason", ""),
 		text_plural(vcpus, sizeof(vcpus), field_items(result, "vcpus"), "vCPU", "vCPUs"),
 		vpid, strcmp(page, "largest") == 0 ? "" : "up to ",
-		strcmp(page, "largest") == 0 ? "as large as can be" : page);
+		strcmp(page, "largest") == 0 ? "as large as possible" : page);
 	print_report(ctx, result);
 }
 
@@ -193,7 +193,7 @@ static void show_get(struct hvctl_call *call, struct json_object *result)
 	fprintf(ctx->out, "  memory      %s, largest EPT page: %s\n",
 		text_size(number, field_count(result, "memory_bytes")),
 		strcmp(field_text(result, "ept_page", "?"), "largest") == 0
-			? "as large as can be"
+			? "as large as possible"
 			: field_text(result, "ept_page", "?"));
 	fprintf(ctx->out, "  VPIDs       %s\n", field_bool(result, "vpid_enabled") ? "on" : "off");
 	fprintf(ctx->out, "  guest time  %s instructions\n",

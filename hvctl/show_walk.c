@@ -175,9 +175,7 @@ static void print_count(const struct hvctl_context *ctx, struct json_object *wal
 	fprintf(ctx->out, " (%s guest", text_member(b, refs, "guest"));
 	fprintf(ctx->out, " + %s EPT)", text_member(b, refs, "ept"));
 	if (field_object(refs, "with_caches"))
-		fprintf(ctx->out,
-			", %s with the paging-structure caches as they are now (* would be "
-			"skipped)",
+		fprintf(ctx->out, ", %s with the caches as they are now (* is skipped)",
 			text_member(b, refs, "with_caches"));
 	fputc('\n', ctx->out);
 }

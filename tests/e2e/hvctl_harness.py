@@ -36,6 +36,18 @@ class Daemon:
         self.process = None
 
     def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            if self.process:
+                self.process.kill()
+                self.process.wait()
+            self.log.close()
+            shutil.rmtree(self.dir)
+            raise
+        return self
+
+    def start(self):
         self.dir = tempfile.mkdtemp(prefix="hvd-test-")
         self.socket = os.path.join(self.dir, "hvd.sock")
         self.log = open(os.path.join(self.dir, "log"), "w+b")
@@ -47,7 +59,6 @@ class Daemon:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError("hvd did not start:\n" + self.log_text())
             time.sleep(0.02)
-        return self
 
     def __exit__(self, kind, value, trace):
         self.process.terminate()

@@ -52,7 +52,7 @@ static const struct {
 	 "requires       INVEPT single-context  EP4TA 0x12000\n"
 	 "               the address of a present leaf changes\n"
 	 "               (\"Guidelines for Use of the INVEPT Instruction\")\n"
-	 "processors     1 in guest (would be interrupted), 0 deferred to the next entry\n"},
+	 "processors     1 in guest (would be interrupted), 0 deferred\n"},
 	{PROTO_METHOD_memory_remap,
 	 "{\"dry_run\":false,\"entries_written\":512,\"entries_split\":0,\"tables_merged\":1,"
 	 "\"tables_allocated\":0,\"tables_freed\":1," INVEPT
@@ -61,8 +61,8 @@ static const struct {
 	 "requires       INVEPT single-context  EP4TA 0x12000\n"
 	 "               the address of a present leaf changes\n"
 	 "               (\"Guidelines for Use of the INVEPT Instruction\")\n"
-	 "processors     1 in guest (interrupted, flushed), 2 deferred to the next entry, 1 INVEPT "
-	 "issued at once\n"},
+	 "processors     1 in guest (interrupted, flushed), 2 deferred; 1 INVEPT issued at "
+	 "once\n"},
 	{PROTO_METHOD_memory_map,
 	 "{\"dry_run\":false,\"entries_written\":1,\"ep4ta\":\"0x12000\",\"invalidation\":{"
 	 "\"need\":\"none\",\"instruction\":null,\"type\":null,\"reason\":\"not-present-before\","
@@ -71,8 +71,8 @@ static const struct {
 	 "wrote          1 EPT entry\n"
 	 "requires       no invalidation\n"
 	 "               nothing is cached from a not-present entry\n"
-	 "processors     0 in guest (interrupted, flushed), 0 deferred to the next entry, 0 INVEPT "
-	 "issued at once\n"},
+	 "processors     0 in guest (interrupted, flushed), 0 deferred; 0 INVEPT issued at "
+	 "once\n"},
 	{PROTO_METHOD_vm_pause, "{\"vm\":\"demo\"," STATE("paused") ",\"reason\":\"user\"}",
 	 "demo: paused (user)\n"},
 	{PROTO_METHOD_vm_wait,
@@ -202,9 +202,8 @@ static void test_walk(void **state)
 		"  PD       0x3000        11    12  13  14     15  0x82000  entry 0x2003 leaf\n"
 		"  page     0x5000        16    17  18  19         0x81000  the translation\n"
 		"gpa 0x401000, slot ram + 0x401000; guest page 2M, EPT page 4K; allowed rwx\n"
-		"19 references cold (3 guest + 16 EPT), 5 with the paging-structure caches as they "
-		"are "
-		"now (* would be skipped)\n");
+		"19 references cold (3 guest + 16 EPT), 5 with the caches as they are now (* is "
+		"skipped)\n");
 	free(text);
 	free(json);
 }
