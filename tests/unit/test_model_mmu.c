@@ -425,7 +425,7 @@ static void clean_entry_is_displaced(void **state)
 	rig_vmcs(&r, 1, rig_ept(&r, VMX_SIZE_2M, 0), cr3);
 	rig_read(&r, LINEAR);
 	*rig_entry(&r, cr3, LINEAR, 2) = TARGET | PRESENT | PTE_PS;
-	inval_invpcid(r.cpu, 3, 0, 0); /* paging-structure caches go ... */
+	tlb_drop_invpcid(r.cpu, 3, 0, 0); /* paging-structure caches go ... */
 	rig_read(&r, LINEAR + 0x100000);
 	assert_int_equal(rig_write(&r, LINEAR).result, X86_OK);
 	rig_write(&r, LINEAR);

@@ -119,7 +119,7 @@ static enum x86_result set_cr0(struct hw_cpu *cpu, uint64_t value)
 		if (r != X86_OK)
 			return r;
 	}
-	inval_mov_cr0(cpu, old, value);
+	tlb_drop_mov_cr0(cpu, old, value);
 	st->cr0 = value;
 	if (value & CR0_PG)
 		st->efer |= st->efer & EFER_LME ? EFER_LMA : 0;
@@ -215,7 +215,7 @@ static enum x86_result write_cr3(struct hw_cpu *cpu, struct x86_special_info *in
 		if (r != X86_OK)
 			return r;
 	}
-	inval_mov_cr3(cpu, info->value);
+	tlb_drop_mov_cr3(cpu, info->value);
 	st->cr3 = value;
 	mmu_update(cpu);
 	return X86_OK;
@@ -254,7 +254,7 @@ static enum x86_result write_cr4(struct hw_cpu *cpu, struct x86_special_info *in
 		if (r != X86_OK)
 			return r;
 	}
-	inval_mov_cr4(cpu, old, value);
+	tlb_drop_mov_cr4(cpu, old, value);
 	st->cr4 = value;
 	x86_mode_changed(cpu->x86);
 	mmu_update(cpu);

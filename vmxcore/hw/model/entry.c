@@ -147,7 +147,7 @@ static void enter(struct hw_cpu *cpu, struct hw_gpregs *regs)
 	uint64_t bad;
 
 	if (!(cpu->proc2 & PROC2_VPID))
-		inval_transition(cpu);
+		tlb_drop_transition(cpu);
 	cpu->in_guest = true;
 	load_guest(cpu, regs);
 	account_tag(cpu, cpu->mmu.tags.vpid, cpu->mmu.space);

@@ -223,7 +223,7 @@ void exit_commit(struct hw_cpu *cpu, struct hw_gpregs *regs)
 		return;
 	}
 	if (!(cpu->proc2 & PROC2_VPID))
-		inval_transition(cpu);
+		tlb_drop_transition(cpu);
 	finish(cpu);
 }
 

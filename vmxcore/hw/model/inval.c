@@ -24,7 +24,7 @@ static struct tlb_select this_vpid(const struct hw_cpu *cpu)
 	};
 }
 
-void inval_transition(struct hw_cpu *cpu)
+void tlb_drop_transition(struct hw_cpu *cpu)
 {
 	const struct tlb_select sel = {.arrays = TLB_LINEAR_ARRAYS, .by_vpid = true, .vpid = 0};
 
@@ -32,7 +32,7 @@ void inval_transition(struct hw_cpu *cpu)
 	tlb_drop(&cpu->tlb, &sel, DROPPED(transition));
 }
 
-void inval_mov_cr3(struct hw_cpu *cpu, uint64_t source)
+void tlb_drop_mov_cr3(struct hw_cpu *cpu, uint64_t source)
 {
 	struct tlb_select sel = this_vpid(cpu);
 	bool pcide = (cpu->st->cr4 & CR4_PCIDE) != 0;
@@ -46,7 +46,7 @@ void inval_mov_cr3(struct hw_cpu *cpu, uint64_t source)
 	tlb_drop(&cpu->tlb, &sel, DROPPED(mov_cr3));
 }
 
-void inval_mov_cr0(struct hw_cpu *cpu, uint64_t old, uint64_t value)
+void tlb_drop_mov_cr0(struct hw_cpu *cpu, uint64_t old, uint64_t value)
 {
 	struct tlb_select sel = this_vpid(cpu);
 
@@ -56,7 +56,7 @@ void inval_mov_cr0(struct hw_cpu *cpu, uint64_t old, uint64_t value)
 	tlb_drop(&cpu->tlb, &sel, DROPPED(mov_cr0_cr4));
 }
 
-void inval_mov_cr4(struct hw_cpu *cpu, uint64_t old, uint64_t value)
+void tlb_drop_mov_cr4(struct hw_cpu *cpu, uint64_t old, uint64_t value)
 {
 	struct tlb_select sel = this_vpid(cpu);
 	uint64_t changed = old ^ value;
@@ -74,7 +74,7 @@ void inval_mov_cr4(struct hw_cpu *cpu, uint64_t old, uint64_t value)
 	tlb_drop(&cpu->tlb, &sel, DROPPED(mov_cr0_cr4));
 }
 
-void inval_invlpg(struct hw_cpu *cpu, uint64_t linear)
+void tlb_drop_invlpg(struct hw_cpu *cpu, uint64_t linear)
 {
 	struct tlb_select sel = this_vpid(cpu);
 
@@ -90,7 +90,7 @@ void inval_invlpg(struct hw_cpu *cpu, uint64_t linear)
 	tlb_drop(&cpu->tlb, &sel, DROPPED(invlpg));
 }
 
-void inval_invpcid(struct hw_cpu *cpu, uint64_t type, uint16_t pcid, uint64_t linear)
+void tlb_drop_invpcid(struct hw_cpu *cpu, uint64_t type, uint16_t pcid, uint64_t linear)
 {
 	struct tlb_select sel = this_vpid(cpu);
 
@@ -103,7 +103,7 @@ void inval_invpcid(struct hw_cpu *cpu, uint64_t type, uint16_t pcid, uint64_t li
 	tlb_drop(&cpu->tlb, &sel, DROPPED(invpcid));
 }
 
-void inval_page_fault(struct hw_cpu *cpu, uint64_t linear)
+void tlb_drop_page_fault(struct hw_cpu *cpu, uint64_t linear)
 {
 	struct tlb_select sel = this_vpid(cpu);
 
@@ -116,7 +116,7 @@ void inval_page_fault(struct hw_cpu *cpu, uint64_t linear)
 	tlb_drop(&cpu->tlb, &sel, DROPPED(page_fault));
 }
 
-void inval_ept_violation(struct hw_cpu *cpu, uint64_t gpa_addr, bool linear_valid, uint64_t linear)
+void tlb_drop_ept_violation(struct hw_cpu *cpu, uint64_t gpa_addr, bool linear_valid, uint64_t linear)
 {
 	struct tlb_select sel = {
 		.arrays = TLB_GPA_ARRAYS,
@@ -141,7 +141,7 @@ void inval_ept_violation(struct hw_cpu *cpu, uint64_t gpa_addr, bool linear_vali
 	tlb_drop(&cpu->tlb, &sel, DROPPED(ept_violation));
 }
 
-void inval_invept(struct hw_cpu *cpu, uint64_t type, uint64_t eptp)
+void tlb_drop_invept(struct hw_cpu *cpu, uint64_t type, uint64_t eptp)
 {
 	bool single = type == HW_INVEPT_SINGLE;
 	uint64_t space = (eptp & EPT_ADDR_MASK) | TLB_SPACE_EPT;
@@ -156,7 +156,7 @@ void inval_invept(struct hw_cpu *cpu, uint64_t type, uint64_t eptp)
 	tlb_drop(&cpu->tlb, &sel, single ? DROPPED(invept_single) : DROPPED(invept_all));
 }
 
-void inval_invvpid(struct hw_cpu *cpu, uint64_t type, uint16_t vpid, uint64_t linear)
+void tlb_drop_invvpid(struct hw_cpu *cpu, uint64_t type, uint16_t vpid, uint64_t linear)
 {
 	const struct tlb_select sel = {
 		.arrays = TLB_LINEAR_ARRAYS,

@@ -109,7 +109,7 @@ static enum x86_result page_fault(struct hw_cpu *cpu, uint64_t linear, uint32_t 
 		error |= PFEC_I;
 	*f = (struct x86_fault){
 		.vector = VECTOR_PF, .has_error = true, .error = error, .cr2 = linear};
-	inval_page_fault(cpu, linear);
+	tlb_drop_page_fault(cpu, linear);
 	return X86_FAULT;
 }
 
@@ -124,7 +124,7 @@ static enum x86_result ept_exit(struct hw_cpu *cpu, enum gpa_outcome outcome, ui
 	exit_with(cpu, EXIT_EPT_VIOLATION, qualification);
 	cpu->exit.gpa = gpa_addr;
 	cpu->exit.linear = qualification & EPTV_LINEAR_VALID ? linear : 0;
-	inval_ept_violation(cpu, gpa_addr, (qualification & EPTV_LINEAR_VALID) != 0, linear);
+	tlb_drop_ept_violation(cpu, gpa_addr, (qualification & EPTV_LINEAR_VALID) != 0, linear);
 	return X86_EXIT;
 }
 

@@ -98,16 +98,16 @@ bool mmu_eptp_ok(const struct hw_cpu *cpu, uint64_t eptp);
 
 /* --- invalidation ------------------------------------------------------------------------- */
 
-void inval_transition(struct hw_cpu *cpu); /* VM entry or exit, VPID off */
-void inval_mov_cr3(struct hw_cpu *cpu, uint64_t source);
-void inval_mov_cr0(struct hw_cpu *cpu, uint64_t old, uint64_t value);
-void inval_mov_cr4(struct hw_cpu *cpu, uint64_t old, uint64_t value);
-void inval_invlpg(struct hw_cpu *cpu, uint64_t linear);
-void inval_invpcid(struct hw_cpu *cpu, uint64_t type, uint16_t pcid, uint64_t linear);
-void inval_page_fault(struct hw_cpu *cpu, uint64_t linear);
-void inval_ept_violation(struct hw_cpu *cpu, uint64_t gpa, bool linear_valid, uint64_t linear);
-void inval_invept(struct hw_cpu *cpu, uint64_t type, uint64_t eptp);
-void inval_invvpid(struct hw_cpu *cpu, uint64_t type, uint16_t vpid, uint64_t linear);
+void tlb_drop_transition(struct hw_cpu *cpu); /* VM entry or exit, VPID off */
+void tlb_drop_mov_cr3(struct hw_cpu *cpu, uint64_t source);
+void tlb_drop_mov_cr0(struct hw_cpu *cpu, uint64_t old, uint64_t value);
+void tlb_drop_mov_cr4(struct hw_cpu *cpu, uint64_t old, uint64_t value);
+void tlb_drop_invlpg(struct hw_cpu *cpu, uint64_t linear);
+void tlb_drop_invpcid(struct hw_cpu *cpu, uint64_t type, uint16_t pcid, uint64_t linear);
+void tlb_drop_page_fault(struct hw_cpu *cpu, uint64_t linear);
+void tlb_drop_ept_violation(struct hw_cpu *cpu, uint64_t gpa, bool linear_valid, uint64_t linear);
+void tlb_drop_invept(struct hw_cpu *cpu, uint64_t type, uint64_t eptp);
+void tlb_drop_invvpid(struct hw_cpu *cpu, uint64_t type, uint16_t vpid, uint64_t linear);
 
 /* --- accounts -------------------------------------------------------------------------------- */
 

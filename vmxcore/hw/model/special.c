@@ -111,7 +111,7 @@ static enum x86_result dr_write(struct hw_cpu *cpu, struct x86_special_info *inf
 
 static enum x86_result invlpg(struct hw_cpu *cpu, struct x86_special_info *info)
 {
-	inval_invlpg(cpu, info->linear);
+	tlb_drop_invlpg(cpu, info->linear);
 	return X86_OK;
 }
 
@@ -126,7 +126,7 @@ static enum x86_result invpcid(struct hw_cpu *cpu, struct x86_special_info *info
 		return gp(cpu);
 	if (info->type == 0 && !canonical(linear))
 		return gp(cpu);
-	inval_invpcid(cpu, info->type, (uint16_t)pcid, linear);
+	tlb_drop_invpcid(cpu, info->type, (uint16_t)pcid, linear);
 	return X86_OK;
 }
 

@@ -205,7 +205,7 @@ enum hw_result hw_invept(struct hw_cpu *cpu, uint64_t type, const struct hw_inve
 		return vmfail(cpu, VMERR_INVEPT_INVVPID_OPERAND);
 	if (type == HW_INVEPT_SINGLE && !mmu_eptp_ok(cpu, desc->eptp))
 		return vmfail(cpu, VMERR_INVEPT_INVVPID_OPERAND);
-	inval_invept(cpu, type, desc->eptp);
+	tlb_drop_invept(cpu, type, desc->eptp);
 	return HW_SUCCEED;
 }
 
@@ -219,6 +219,6 @@ enum hw_result hw_invvpid(struct hw_cpu *cpu, uint64_t type, const struct hw_inv
 		return vmfail(cpu, VMERR_INVEPT_INVVPID_OPERAND);
 	if (type == HW_INVVPID_ADDRESS && !canonical(desc->linear))
 		return vmfail(cpu, VMERR_INVEPT_INVVPID_OPERAND);
-	inval_invvpid(cpu, type, (uint16_t)desc->vpid, desc->linear);
+	tlb_drop_invvpid(cpu, type, (uint16_t)desc->vpid, desc->linear);
 	return HW_SUCCEED;
 }
