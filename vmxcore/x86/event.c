@@ -361,6 +361,7 @@ static int64_t ask(struct x86_cpu *cpu, struct x86_event *ev)
 {
 	struct x86_special_info info = {
 		.fault = &ev->fault,
+		.value = ev->fault.vector == X86_DB ? ev->fault.cr2 : 0,
 		.software = ev->type == X86_EV_SOFT_EXC || ev->type == X86_EV_PRIV_SOFT,
 	};
 	int64_t st = x86_special(cpu, NULL, X86_SP_EXCEPTION, &info);

@@ -95,7 +95,8 @@ struct x86_fault {
 	uint8_t vector;
 	bool has_error;
 	uint32_t error;
-	uint64_t cr2; /* vector 14: the address; CR2 is written at delivery, not before */
+	uint64_t cr2; /* vector 14: the address; CR2 is written at delivery, not before.
+		       * Vector 1: bits for DR6, written at delivery, too */
 };
 
 /* Access kinds of translate(). */
@@ -156,7 +157,7 @@ enum x86_special {
 	X86_SP_LDTR_TR,	    /* LLDT LTR SLDT STR: before it happens */
 	X86_SP_TASK_SWITCH, /* info.value = selector, info.type = source (VMX qualification 31:30)
 			     */
-	X86_SP_EXCEPTION,   /* info.fault: before delivery; OK delivers it */
+	X86_SP_EXCEPTION,   /* info.fault: before delivery; OK delivers it. #DB: value is DR6's bits */
 	X86_SP_TRIPLE_FAULT,
 	X86_SP_RSM,
 	X86_SP_GETSEC,
@@ -225,8 +226,10 @@ void x86_set_attention(struct x86_cpu *cpu, bool on);
 
 enum x86_stop {
 	X86_STOP_BUDGET,    /* exactly max instructions have retired */
-	X86_STOP_EXIT,	    /* a callback answered X86_EXIT */
-	X86_STOP_ATTENTION, /* ops->attention answered true */
+	X86_STOP_EXIT,	    /* a callback answered X86_EXIT, or state->activity is not 0 any more */
+	X86_STOP_ATTENTION, /* ops->attention answered true, or nothing has retired for long: a
+			     * guest that only faults, or a REP of millions of iterations (RIP
+			     * and registers are where it goes on). Call again. */
 };
 
 /* Runs until one of the above; *ret_retired counts instructions that completed. */
