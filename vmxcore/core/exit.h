@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
  * Basic exit reasons: one table (exits.def), every reason of the manual has a row
- * ("VMX Basic Exit Reasons"), and a row names its handler in core/exit.c.
+ * ("VMX Basic Exit Reasons"), and a row names its handler, a function of core/exit_*.c,
+ * cr.c, msr.c or entry.c.
  */
 #ifndef VMXCORE_CORE_EXIT_H
 #define VMXCORE_CORE_EXIT_H

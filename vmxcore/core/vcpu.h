@@ -53,7 +53,10 @@ enum core_run_reason {
 	CORE_RUN_HLT,		/* HLT with nothing pending; activity is HLT */
 	CORE_RUN_IO,		/* IN or OUT, not string; see io. The caller completes it */
 	CORE_RUN_EMULATE,	/* the instruction must be emulated: string I/O, or an access to a
-				 * guest-physical address that no range maps (gpa) */
+				 * guest-physical address that no range maps (gpa). If
+				 * vectoring_info is valid it was the delivery of that event, not
+				 * the instruction, that made the access: there is nothing to
+				 * emulate; the next run delivers it again */
 	CORE_RUN_EPT_DENIED,	/* a mapped range forbids the access; RIP at the instruction */
 	CORE_RUN_EPT_MISCONFIG, /* an EPT entry of ours is malformed: a defect, reported */
 	CORE_RUN_TRIPLE_FAULT,
@@ -125,7 +128,12 @@ int core_vcpu_inject(struct core_vcpu *vcpu, const struct core_event *event);
  * Runs it on cpu until something for the caller happens or budget TSC ticks have
  * passed in the guest (0: until something else happens). Moves it here first if it
  * was elsewhere (it must have been deactivated there). Exits that core handles
- * (CPUID, control registers, MSRs, windows, ...) do not return.
+ * (CPUID, control registers, MSRs, windows, ...) do not return. A vCPU that is halted,
+ * with nothing queued that would wake it, is not entered: CORE_RUN_HLT again.
+ *
+ * CORE_RUN_ENTRY_FAILED: insn_error is the VM-instruction error, or exit_reason has bit
+ * 31 set and qualification tells more; both 0: the VMCS could not be made current here.
+ * A VMREAD or VMWRITE that failed is reported so, too, with its field as qualification.
  */
 void core_vcpu_run(struct core_vcpu *vcpu, struct core_cpu *cpu, uint64_t budget_ticks,
 		   struct core_run_exit *ret);
