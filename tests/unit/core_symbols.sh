@@ -19,6 +19,4 @@ if [ -s "$work/bad" ]; then
 	cat "$work/bad"
 	exit 1
 fi
-# No function may keep much on a kernel stack, none may use floating point: the
-# compiler flags see to the latter.
 echo "core uses $(comm -23 "$work/undefined" "$work/defined" | wc -l) symbols from outside, all allowed"

@@ -113,7 +113,7 @@ struct core_vcpu {
 	uint64_t exits[VMX_EXIT_REASONS];
 };
 
-/* core_vcpu_run() needs one of these for each of a processor's thousands. */
+/* Tens of thousands of them exist at once. */
 _Static_assert(sizeof(struct core_vcpu) < 3072, "a vCPU has become big");
 
 /* --- VMCS access: the current one, which is this vCPU's (core/vmstate.c) --------------------- */
