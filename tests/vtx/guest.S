@@ -146,8 +146,11 @@ _start:
 	mov $6, %al
 	out %al, $0xf0
 
-	/* On another processor, if there is one */
+	/* On another processor, if there is one; and back */
 	mov $7, %al
+	out %al, $0xf0
+	call print_page
+	mov $8, %al
 	out %al, $0xf0
 	call print_page
 

@@ -88,7 +88,7 @@ int main(void)
 	test_in_use();
 	/* A self-test that can't run leaves nothing behind. */
 	load("vmxcore", "selftest=/nowhere");
-	load("vmxcore", "selftest=/selftest");
+	load("vmxcore", "selftest=/selftest selftest_hotplug=1");
 	unload("vmxcore");
 	/* What the self-test had left in CR4 would be "in use". */
 	load("vmxcore", "");

@@ -6,7 +6,7 @@
 #include <linux/limits.h>
 #include <linux/module.h>
 #include <linux/preempt.h>
-#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
@@ -282,7 +282,6 @@ static int on_io(struct test_vm *t, const struct core_run_exit *e)
 
 static int on_denied(struct test_vm *t, const struct core_run_exit *e)
 {
-	t->denied++;
 	pr_info("host: EPT violation, gpa 0x%llx, qualification 0x%llx: denied\n", e->gpa.v,
 		e->qualification);
 	return t->program->denied ? t->program->denied(t, e) : -EPERM;
@@ -290,7 +289,6 @@ static int on_denied(struct test_vm *t, const struct core_run_exit *e)
 
 static int on_emulate(struct test_vm *t, const struct core_run_exit *e)
 {
-	t->unmapped++;
 	pr_info("host: EPT violation, gpa 0x%llx, qualification 0x%llx: nothing is mapped\n",
 		e->gpa.v, e->qualification);
 	return t->program->unmapped ? t->program->unmapped(t, e) : -EFAULT;
@@ -298,7 +296,6 @@ static int on_emulate(struct test_vm *t, const struct core_run_exit *e)
 
 static int on_hlt(struct test_vm *t, const struct core_run_exit *e)
 {
-	t->halts++;
 	return t->program->halted ? t->program->halted(t) : -EINVAL;
 }
 
@@ -321,6 +318,11 @@ static int run(struct test_vm *t)
 	while (!err && !t->ended) {
 		memset(&e, 0, sizeof(e));
 		err = runner_run(t->runner, TEST_BUDGET, &e);
+		if (err == -EINTR && !signal_pending(current)) {
+			t->interrupts++;
+			err = 0;
+			continue;
+		}
 		if (err)
 			break;
 		if ((unsigned int)e.reason < ARRAY_SIZE(on_reason) && on_reason[e.reason]) {

@@ -34,9 +34,9 @@ struct test_vm {
 	size_t used;
 	uint32_t status; /* written to the exit port */
 	bool ended;
-	uint64_t budgets; /* turns that ended by the preemption timer */
-	uint64_t denied, unmapped, halts;
-	int stage; /* the program's own */
+	uint64_t budgets;    /* turns that ended by the preemption timer */
+	uint64_t interrupts; /* ... by runner_interrupt() */
+	int stage;	     /* the program's own */
 };
 
 /* What a program's host side does; each may be NULL where the program has no use for it. */

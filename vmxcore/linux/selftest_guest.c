@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* The host's side of tests/vtx/guest.S: it answers steps by changing translations. */
 #define pr_fmt(fmt) "vmxcore: " fmt
+#include <linux/cpu.h>
 #include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/kthread.h>
+#include <linux/moduleparam.h>
+
+#include <asm/apic.h>
+#include <asm/nmi.h>
 
 #include "machine.h"
 #include "selftest.h"
@@ -22,10 +27,45 @@
 		.kind = (what), .gpa = {(at)}, .size = PAGE_SIZE, ##__VA_ARGS__ \
 	}
 
-/* --- the thread that remaps while the guest spins -------------------------------------- */
+static bool selftest_hotplug;
+module_param(selftest_hotplug, bool, 0400);
+MODULE_PARM_DESC(selftest_hotplug, "let the self-test take a processor offline and back");
+
+/* --- the thread that acts while the guest spins ------------------------------------------ */
 
 static struct task_struct *changer;
 static int changer_error;
+static unsigned int taken_cpu; /* taken offline; 0: none, for the first is never taken */
+
+#define NMI_NAME "vmxcore-selftest"
+#define NMI_WAIT_MS 2000
+
+static atomic_t nmi_sent, nmi_seen;
+
+static int on_nmi(unsigned int type, struct pt_regs *regs)
+{
+	if (!atomic_xchg(&nmi_sent, 0))
+		return NMI_DONE;
+	atomic_inc(&nmi_seen);
+	return NMI_HANDLED;
+}
+
+/* An NMI that ends a guest's turn still reaches the host's handlers, once. */
+static int send_nmi(void)
+{
+	unsigned int i;
+
+	atomic_set(&nmi_seen, 0);
+	if (register_nmi_handler(NMI_LOCAL, on_nmi, 0, NMI_NAME))
+		return -EIO;
+	atomic_set(&nmi_sent, 1);
+	apic->send_IPI((int)test_second_cpu(), NMI_VECTOR);
+	for (i = 0; i < NMI_WAIT_MS && !atomic_read(&nmi_seen); i++)
+		msleep(1);
+	unregister_nmi_handler(NMI_LOCAL, NMI_NAME);
+	pr_info("host: %d NMI handled\n", atomic_read(&nmi_seen));
+	return atomic_read(&nmi_seen) == 1 ? 0 : -EIO;
+}
 
 static int changer_main(void *arg)
 {
@@ -39,8 +79,12 @@ static int changer_main(void *arg)
 		usleep_range(50, 100);
 		plat_kernel_mem_read(t->mem[TEST_SLOT_RAM], FLAG_GPA, &flag, sizeof(flag));
 	}
-	if (flag)
-		changer_error = test_change(t, "remap under the spinning guest", &back);
+	if (flag) {
+		int err = send_nmi();
+
+		runner_interrupt(t->runner);
+		changer_error = test_change(t, "remap under the spinning guest", &back) ?: err;
+	}
 	while (!kthread_should_stop())
 		msleep(1);
 	return 0;
@@ -70,6 +114,9 @@ static int start(struct test_vm *t)
 static void stop(struct test_vm *t)
 {
 	kthread_stop(changer);
+	if (taken_cpu)
+		add_cpu(taken_cpu);
+	taken_cpu = 0;
 }
 
 /* --- steps ------------------------------------------------------------------------------- */
@@ -84,6 +131,7 @@ static int step_remap(struct test_vm *t)
 
 static int step_spun(struct test_vm *t)
 {
+	pr_info("host: interrupted by its runner: %llu\n", t->interrupts);
 	return changer_error;
 }
 
@@ -120,19 +168,43 @@ static int step_cpuid(struct test_vm *t)
 	return t->budgets ? 0 : -EIO;
 }
 
+/* Its VMCS is active on the processor that goes: it must be VMCLEARed there. */
 static int step_move(struct test_vm *t)
 {
 	const struct core_map_op op = PAGE_OP(
 		CORE_REMAP, TEST_TEXT_GPA, .slot = &t->slot[TEST_SLOT_SPARE], .offset = SPARE_NEW);
-	int err = test_run_on(test_first_cpu());
+	unsigned int from = test_second_cpu();
+	int err = 0;
 
+	if (selftest_hotplug && from != test_first_cpu()) {
+		taken_cpu = from;
+		err = remove_cpu(from);
+		pr_info("host: processor %u is offline and %s VMX operation: %d\n", from,
+			machine_core()->cpus[from].online ? "still in" : "out of", err);
+	}
+	if (!err)
+		err = test_run_on(test_first_cpu());
 	pr_info("host: the vCPU goes on on processor %u\n", test_first_cpu());
 	return err ? err : test_change(t, "remap after the move", &op);
 }
 
+static int step_back(struct test_vm *t)
+{
+	int err = 0;
+
+	if (taken_cpu) {
+		err = add_cpu(taken_cpu);
+		pr_info("host: processor %u is online and %s VMX operation: %d\n", taken_cpu,
+			machine_core()->cpus[taken_cpu].online ? "in" : "out of", err);
+		taken_cpu = 0;
+	}
+	pr_info("host: the vCPU goes on on processor %u\n", test_second_cpu());
+	return err ? err : test_run_on(test_second_cpu());
+}
+
 static int (*const steps[])(struct test_vm *t) = {
 	NULL,	     step_remap, step_spun, step_read_only, step_no_execute,
-	step_budget, step_cpuid, step_move,
+	step_budget, step_cpuid, step_move, step_back,
 };
 
 static int step(struct test_vm *t, uint8_t number)
