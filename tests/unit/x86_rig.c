@@ -126,7 +126,7 @@ static bool rig_attention(void *env)
 	return r->attention;
 }
 
-static const struct x86_ops rig_ops = {
+const struct x86_ops rig_ops = {
 	.translate = rig_translate,
 	.mmio = rig_mmio,
 	.special = rig_special,

@@ -61,6 +61,9 @@ struct x86_rig {
 	uint64_t tsc;
 };
 
+/* The callbacks; env is the rig. */
+extern const struct x86_ops rig_ops;
+
 /* Flags say which mode: 64-bit or 32-bit flat, CPL 0, interrupts off. */
 struct x86_rig *rig_new(bool mode64, bool cached);
 void rig_delete(struct x86_rig *r);
