@@ -74,7 +74,8 @@ void engine_close(struct engine *e);
 
 enum engine_op {
 	ENGINE_VM_CREATE = 1,
-	ENGINE_VM_START,  /* shutoff -> running; reloads the image if it has run before */
+	ENGINE_VM_START,  /* shutoff -> running; if it has run before, the RAM slot is zeroed
+			   * and the image loaded into it again. Mappings stay as they are */
 	ENGINE_VM_PAUSE,  /* running -> paused; completes once no vCPU is in guest */
 	ENGINE_VM_RESUME, /* paused -> running */
 	ENGINE_VM_STOP,	  /* any -> shutoff */
@@ -112,6 +113,8 @@ enum engine_image_format {
  * A VM with memory_bytes of RAM in slot 0, mapped at 0, R/W/X, write-back. fds: the
  * image (if has_image), then one a module. The engine copies the files; the caller
  * keeps its descriptors. A refused image refuses the VM (error.field names it).
+ * vCPU 0 starts at the image's entry point; the others wait for a start-up IPI, which
+ * nothing sends yet.
  */
 struct engine_vm_create {
 	uint64_t memory_bytes; /* multiple of 4096; at least 1 MiB */
@@ -131,7 +134,11 @@ struct engine_vm_create {
 
 enum engine_slot_kind { ENGINE_SLOT_ANON, ENGINE_SLOT_HUGE, ENGINE_SLOT_FILE };
 
-/* slot: the caller's number, unique in the VM, not 0. fds: the file for ENGINE_SLOT_FILE. */
+/*
+ * slot: the caller's number, unique in the VM, not 0. fds: the file for ENGINE_SLOT_FILE, a
+ * memfd that allows sealing: it is sealed against shrinking, for memory that goes away under
+ * a mapping would take the engine with it.
+ */
 struct engine_slot_add {
 	uint64_t size_bytes;
 	uint64_t file_offset;
