@@ -5,9 +5,9 @@
 #define BIT(n) (1u << (n))
 
 /* Leaf 1 EDX, and what of it leaf 0x80000001 repeats nowhere on Intel processors. */
-#define F1_EDX                                                                         \
-	(BIT(2) | /* DE */ BIT(3) | /* PSE */ BIT(4) | /* TSC */ BIT(5) |    /* MSR */ \
-	 BIT(6) | /* PAE */ BIT(8) | /* CX8 */ BIT(9) | /* APIC */ BIT(11) | /* SEP */ \
+#define F1_EDX                                                                      \
+	(BIT(2) | /* DE */ BIT(3) | /* PSE */ BIT(4) | /* TSC */ BIT(5) | /* MSR */ \
+	 BIT(6) | /* PAE */ BIT(8) | /* CX8 */ BIT(11) |		  /* SEP */ \
 	 BIT(13) | /* PGE */ BIT(15) | /* CMOV */ BIT(16) | /* PAT */ BIT(17) /* PSE-36 */)
 #define F1_ECX                                                                                  \
 	(BIT(13) | /* CX16 */ BIT(17) | /* PCID */ BIT(22) | /* MOVBE */ BIT(23) | /* POPCNT */ \
