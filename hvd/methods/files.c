@@ -43,17 +43,6 @@ static int check_mode(int fd, const char *field, bool writable, struct proto_err
 	return 0;
 }
 
-/* A mapped file that shrinks kills who touches it: a stranger's must be sealed against it. */
-static int check_seals(const struct call *c, int fd, const char *field, struct proto_error *err)
-{
-	const int seals = fcntl(fd, F_GET_SEALS);
-
-	if (c->peer.uid == geteuid() || c->peer.uid == 0 || (seals >= 0 && seals & F_SEAL_SHRINK))
-		return 0;
-	return proto_fail(err, PROTO_ERROR_FILE_ERROR, field,
-			  "must be a memfd sealed against shrinking (F_SEAL_SHRINK)");
-}
-
 bool files_add(const struct call *c, const struct proto_file *file, const char *field,
 	       bool writable, struct files *files, struct proto_error *err)
 {
@@ -76,7 +65,7 @@ bool files_add(const struct call *c, const struct proto_file *file, const char *
 	}
 	files->fds[files->count] = fd;
 	files->opened[files->count++] = file->path != NULL;
-	return !check_mode(fd, sub, writable, err) && (!writable || !check_seals(c, fd, sub, err));
+	return !check_mode(fd, sub, writable, err);
 }
 
 void files_close(struct files *files)

@@ -60,7 +60,11 @@ class Client:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(PATIENCE_S)
-        self.socket.connect(path)
+        try:
+            self.socket.connect(path)
+        except OSError:
+            self.socket.close()
+            raise
         self.buffer = b""
         self.next_id = 1
 
@@ -137,7 +141,7 @@ class MemFile:
     """A memfd with some content."""
 
     def __init__(self, content):
-        self.fd = os.memfd_create("hvd-test")
+        self.fd = os.memfd_create("hvd-test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.write(self.fd, content)
 
     def __enter__(self):

@@ -70,7 +70,7 @@ class Options(unittest.TestCase):
             self.assertEqual(info["socket"], daemon.path)
             self.assertEqual(info["pid"], daemon.process.pid)
             self.assertEqual(info["engine"]["tlb_geometry"], "none")
-            c.create_flat("demo", FLAT_SPIN, memory_bytes=1 << 20)
+            c.create_flat("demo", FLAT_SPIN, memory_bytes=2 << 20)
             vpids = c.call("vpid.list")["vpids"]
             self.assertTrue(all(v["pool_limit"] == 9 for v in vpids))
 
