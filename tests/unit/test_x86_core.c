@@ -70,6 +70,7 @@ static void check_fault_row(const struct fault_row *row, bool cached, bool warm)
 	struct x86_rig *r = rig_new(row->mode64, cached);
 	struct x86_state *s = x86_state(r->cpu), before;
 	uint8_t *memory = malloc(RIG_BYTES);
+	unsigned last;
 
 	assert_non_null(memory);
 	rig_put(r, 0x1000, row->code, row->len);
@@ -96,11 +97,12 @@ static void check_fault_row(const struct fault_row *row, bool cached, bool warm)
 	r->logged = 0;
 	if (rig_run(r, 10, X86_STOP_EXIT) != 0)
 		fail_msg("%s retired", row->name);
-	assert_int_equal(r->log[0].what, X86_SP_EXCEPTION);
-	if (r->log[0].fault.vector != 14 || r->log[0].fault.cr2 != row->cr2 ||
-	    r->log[0].fault.error != row->error)
-		fail_msg("%s: vector %u error %x cr2 %llx", row->name, r->log[0].fault.vector,
-			 r->log[0].fault.error, (unsigned long long)r->log[0].fault.cr2);
+	last = r->logged - 1;
+	assert_int_equal(r->log[last].what, X86_SP_EXCEPTION);
+	if (r->log[last].fault.vector != 14 || r->log[last].fault.cr2 != row->cr2 ||
+	    r->log[last].fault.error != row->error)
+		fail_msg("%s: vector %u error %x cr2 %llx", row->name, r->log[last].fault.vector,
+			 r->log[last].fault.error, (unsigned long long)r->log[last].fault.cr2);
 	if (memcmp(s->gpr, before.gpr, sizeof(before.gpr)) || s->rip != before.rip ||
 	    s->rflags != before.rflags)
 		fail_msg("%s changed registers", row->name);
