@@ -127,6 +127,9 @@ void plat_mutex_unlock(struct plat_mutex *m)
 
 void *plat_calloc(size_t count, size_t size)
 {
+	/* calloc() checks too, but the sanitizers' ends the program. */
+	if (size != 0 && count > SIZE_MAX / size)
+		return NULL;
 	return calloc(count, size);
 }
 
