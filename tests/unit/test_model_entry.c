@@ -274,8 +274,7 @@ static void every_check_has_a_case(void **state)
 	}
 }
 
-/* --- MSR areas ---------------------------------------------------------------------------------
- */
+/* --- MSR areas -------------------------------------------------------------------- */
 
 static void put_msr(struct rig *r, uint64_t area, unsigned n, uint64_t msr, uint64_t value)
 {
@@ -348,8 +347,7 @@ static void msr_areas(void **state)
 	rig_destroy(&r);
 }
 
-/* --- state --------------------------------------------------------------------------------------
- */
+/* --- state ------------------------------------------------------------------------ */
 
 static void state_round_trip(void **state)
 {
@@ -391,8 +389,7 @@ static void state_round_trip(void **state)
 	rig_destroy(&r);
 }
 
-/* --- events
- * ---------------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------- */
 
 static void injection(void **state)
 {

@@ -7,7 +7,7 @@
 #define NATIVE (-1)
 #define FAULT(vector) (-2 - (int)(vector))
 
-/* --- instructions ------------------------------------------------------------------------- */
+/* --- instructions ----------------------------------------------------------------- */
 
 struct intercept_case {
 	const char *name;
@@ -187,7 +187,7 @@ static void intercepts(void **state)
 	rig_destroy(&r);
 }
 
-/* --- control registers, seen by the guest ----------------------------------------------------- */
+/* --- control registers, seen by the guest ----------------------------------------- */
 
 static void shadows(void **state)
 {
@@ -219,8 +219,7 @@ static void shadows(void **state)
 	rig_destroy(&r);
 }
 
-/* --- MSRs --------------------------------------------------------------------------------------
- */
+/* --- MSRs ------------------------------------------------------------------------- */
 
 static void msr_bitmap(void **state)
 {
@@ -266,8 +265,7 @@ static void msr_bitmap(void **state)
 	rig_destroy(&r);
 }
 
-/* --- exceptions
- * ------------------------------------------------------------------------------------ */
+/* --- exceptions ------------------------------------------------------------------- */
 
 static void exceptions(void **state)
 {
@@ -315,8 +313,7 @@ static void exceptions(void **state)
 	rig_destroy(&r);
 }
 
-/* --- the preemption timer, HLT and time
- * ---------------------------------------------------------------- */
+/* --- the preemption timer, HLT and time ------------------------------------------- */
 
 static void timer(void **state)
 {
@@ -378,8 +375,7 @@ static void tsc(void **state)
 	rig_destroy(&r);
 }
 
-/* --- interrupts
- * ------------------------------------------------------------------------------------------ */
+/* --- interrupts ------------------------------------------------------------------- */
 
 static void *kicker(void *arg)
 {
@@ -448,8 +444,7 @@ static void windows(void **state)
 	rig_destroy(&r);
 }
 
-/* --- PCIDs through MOV to CR3
- * -------------------------------------------------------------------------------- */
+/* --- PCIDs through MOV to CR3 ----------------------------------------------------- */
 
 static void pcids(void **state)
 {

@@ -6,7 +6,7 @@
 #define TARGET UINT64_C(0x1000000) /* guest-physical, 2 MiB-aligned, not 0 */
 #define PRESENT (PTE_P | PTE_W | PTE_U)
 
-/* --- references of a walk -------------------------------------------------------------- */
+/* --- references of a walk --------------------------------------------------------- */
 
 struct refs_case {
 	uint64_t guest, ept;
@@ -98,7 +98,7 @@ static void references_with_caches(void **state)
 	rig_destroy(&r);
 }
 
-/* --- page faults -------------------------------------------------------------------------- */
+/* --- page faults ------------------------------------------------------------------ */
 
 struct fault_case {
 	const char *name;
@@ -182,7 +182,46 @@ static void page_faults(void **state)
 	}
 }
 
-/* --- EPT violations -------------------------------------------------------------------------- */
+/* Reserved bits by level; size: of the page that is mapped. */
+static const struct {
+	unsigned level;
+	uint64_t size, set;
+	bool reserved;
+} reserved_cases[] = {
+	{4, VMX_SIZE_4K, PTE_PS, true},	     {4, VMX_SIZE_4K, VMX_BIT(46), true},
+	{4, VMX_SIZE_4K, VMX_BIT(52), false}, {4, VMX_SIZE_4K, PTE_G, false},
+	{3, VMX_SIZE_4K, VMX_BIT(51), true}, {3, VMX_SIZE_1G, VMX_BIT(13), true},
+	{3, VMX_SIZE_1G, VMX_BIT(29), true}, {3, VMX_SIZE_1G, PTE_PAT_LARGE, false},
+	{2, VMX_SIZE_2M, VMX_BIT(13), true}, {2, VMX_SIZE_2M, VMX_BIT(20), true},
+	{2, VMX_SIZE_2M, PTE_PAT_LARGE, false}, {1, VMX_SIZE_4K, PTE_PAT, false},
+	{1, VMX_SIZE_4K, VMX_BIT(62), false},
+};
+
+static void reserved_bits(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < VMX_ARRAY_SIZE(reserved_cases); i++) {
+		struct rig r;
+		struct step s;
+		uint64_t cr3;
+
+		rig_create(&r, NULL, 1);
+		cr3 = rig_cr3(&r);
+		rig_map(&r, cr3, LINEAR, reserved_cases[i].size == VMX_SIZE_1G ? 0 : TARGET,
+			reserved_cases[i].size, PRESENT);
+		*rig_entry(&r, cr3, LINEAR, reserved_cases[i].level) |= reserved_cases[i].set;
+		rig_vmcs(&r, 1, rig_ept(&r, VMX_SIZE_2M, 0), cr3);
+		s = rig_read(&r, LINEAR);
+		if ((s.result == X86_FAULT) != reserved_cases[i].reserved)
+			fail_msg("level %u, bits %#lx", reserved_cases[i].level,
+				 (unsigned long)reserved_cases[i].set);
+		if (s.result == X86_FAULT)
+			assert_int_equal(s.fault.error, PFEC_P | PFEC_RSVD);
+		rig_destroy(&r);
+	}
+}
+
+/* --- EPT violations --------------------------------------------------------------- */
 
 struct violation_case {
 	const char *name;
@@ -341,8 +380,7 @@ static void misconfigurations(void **state)
 	}
 }
 
-/* --- A and D -------------------------------------------------------------------------------------
- */
+/* --- A and D ---------------------------------------------------------------------- */
 
 static void accessed_and_dirty(void **state)
 {
@@ -415,6 +453,7 @@ static void no_ept_flags(void **state)
 /* The page grew to 2 MiB while a clean 4 KiB entry was cached: one walk, then none. */
 static void clean_entry_is_displaced(void **state)
 {
+	const struct tlb_select psc = {.arrays = TLB_PSC_ARRAYS};
 	struct rig r;
 	uint64_t cr3;
 
@@ -425,17 +464,62 @@ static void clean_entry_is_displaced(void **state)
 	rig_vmcs(&r, 1, rig_ept(&r, VMX_SIZE_2M, 0), cr3);
 	rig_read(&r, LINEAR);
 	*rig_entry(&r, cr3, LINEAR, 2) = TARGET | PRESENT | PTE_PS;
-	tlb_drop_invpcid(r.cpu, 3, 0, 0); /* paging-structure caches go ... */
+	tlb_drop(&r.cpu->tlb, &psc, offsetof(struct model_account, dropped_invpcid));
 	rig_read(&r, LINEAR + 0x100000);
+	assert_int_equal(r.account.walks, 2);
 	assert_int_equal(rig_write(&r, LINEAR).result, X86_OK);
 	rig_write(&r, LINEAR);
 	assert_int_equal(r.account.walks, 3);
+	assert_int_equal(r.account.evicted_own, 2); /* the 4 KiB entry, in both levels */
 	rig_check_balance(&r);
 	rig_destroy(&r);
 }
 
-/* --- staleness
- * --------------------------------------------------------------------------------------- */
+/* --- modes ------------------------------------------------------------------------ */
+
+/* A control bit that changes rights without invalidating reaches the executor's front. */
+static void mode_changes_reach_the_front(void **state)
+{
+	static const struct {
+		enum step_kind kind;
+		uint64_t leaf, cr0_clear;
+		uint8_t reg;
+		uint64_t value;
+		uint32_t error;
+	} cases[] = {
+		{STEP_READ, PRESENT, 0, 4, CR4_PAE | CR4_PGE | CR4_VMXE | CR4_SMAP, PFEC_P},
+		{STEP_WRITE, PTE_P, CR0_WP, 0, CR0_PE | CR0_NE | CR0_PG | CR0_WP, PFEC_P | PFEC_W},
+		{STEP_FETCH, PRESENT, 0, 4, CR4_PAE | CR4_PGE | CR4_VMXE | CR4_SMEP,
+		 PFEC_P | PFEC_I},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < VMX_ARRAY_SIZE(cases); i++) {
+		struct x86_special_info to_cr = {.reg = cases[i].reg, .value = cases[i].value};
+		struct step steps[] = {
+			{.kind = cases[i].kind, .linear = LINEAR},
+			{.kind = STEP_SPECIAL, .what = X86_SP_CR_WRITE, .info = to_cr},
+			{.kind = cases[i].kind, .linear = LINEAR},
+		};
+		struct rig r;
+		uint64_t cr3;
+
+		rig_create(&r, NULL, 1);
+		cr3 = rig_cr3(&r);
+		rig_map(&r, cr3, LINEAR, TARGET, VMX_SIZE_4K, cases[i].leaf);
+		rig_vmcs(&r, 1, rig_ept(&r, VMX_SIZE_2M, 0), cr3);
+		rig_set_bits(&r, VMCS_GUEST_CR0, 0, cases[i].cr0_clear);
+		rig_run(&r, steps, VMX_ARRAY_SIZE(steps));
+		assert_int_equal(steps[0].result, X86_OK);
+		assert_int_equal(steps[1].result, X86_OK);
+		assert_int_equal(steps[2].result, X86_FAULT);
+		assert_int_equal(steps[2].fault.error, cases[i].error);
+		rig_check_balance(&r);
+		rig_destroy(&r);
+	}
+}
+
+/* --- staleness -------------------------------------------------------------------- */
 
 struct stale {
 	struct rig r;
@@ -547,8 +631,7 @@ static void stale_guest_permission(void **state)
 	rig_destroy(&s.r);
 }
 
-/* --- the address space's edge
- * -------------------------------------------------------------------------- */
+/* --- the address space's edge ----------------------------------------------------- */
 
 /* Memory that nobody answers reads as ones: an entry there faults by reserved bits. */
 static void beyond_memory(void **state)
@@ -576,8 +659,7 @@ static void beyond_memory(void **state)
 	rig_destroy(&r);
 }
 
-/* --- 32-bit and PAE paging
- * ------------------------------------------------------------------------------ */
+/* --- 32-bit and PAE paging -------------------------------------------------------- */
 
 static void legacy_guest(struct rig *r, uint64_t eptp, uint64_t cr3, uint64_t cr4)
 {
@@ -670,6 +752,8 @@ int main(void)
 		cmocka_unit_test(accessed_and_dirty),
 		cmocka_unit_test(no_ept_flags),
 		cmocka_unit_test(clean_entry_is_displaced),
+		cmocka_unit_test(mode_changes_reach_the_front),
+		cmocka_unit_test(reserved_bits),
 		cmocka_unit_test(stale_pte),
 		cmocka_unit_test(stale_ept),
 		cmocka_unit_test(stale_permissions),

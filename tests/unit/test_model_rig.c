@@ -78,7 +78,7 @@ uint64_t rig_vmcs_region(struct rig *r)
 	return at;
 }
 
-/* --- EPT ------------------------------------------------------------------------------------- */
+/* --- EPT -------------------------------------------------------------------------- */
 
 static unsigned leaf_level(uint64_t size)
 {
@@ -121,8 +121,7 @@ uint64_t rig_ept(struct rig *r, uint64_t size, uint64_t flags)
 	return eptp;
 }
 
-/* --- guest tables --------------------------------------------------------------------------------
- */
+/* --- guest tables ----------------------------------------------------------------- */
 
 uint64_t rig_cr3(struct rig *r)
 {
@@ -157,8 +156,7 @@ uint64_t *rig_map(struct rig *r, uint64_t cr3, uint64_t linear, uint64_t gpa_add
 	return e;
 }
 
-/* --- VMCS
- * ------------------------------------------------------------------------------------------ */
+/* --- VMCS ------------------------------------------------------------------------- */
 
 void rig_set(struct rig *r, uint32_t field, uint64_t value)
 {
@@ -232,8 +230,7 @@ void rig_vmcs(struct rig *r, uint16_t vpid, uint64_t eptp, uint64_t cr3)
 			PROC2_INVPCID | PROC2_RDTSCP);
 }
 
-/* --- running
- * ------------------------------------------------------------------------------------------ */
+/* --- running ---------------------------------------------------------------------- */
 
 unsigned rig_run(struct rig *r, struct step *steps, size_t count)
 {

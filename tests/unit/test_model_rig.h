@@ -72,13 +72,13 @@ uint64_t rig_ept(struct rig *r, uint64_t size, uint64_t flags);
 /* The entry that the walk for an address reads at this level. */
 uint64_t *rig_ept_entry(struct rig *r, uint64_t eptp, uint64_t gpa_addr, unsigned level);
 
-/* --- guest page tables, 4-level; cr3 from rig_cr3() ---------------------------------- */
+/* --- guest page tables, 4-level; cr3 from rig_cr3() ------------------------------- */
 uint64_t rig_cr3(struct rig *r);
 uint64_t *rig_map(struct rig *r, uint64_t cr3, uint64_t linear, uint64_t gpa_addr, uint64_t size,
 		  uint64_t flags);
 uint64_t *rig_entry(struct rig *r, uint64_t cr3, uint64_t linear, unsigned level);
 
-/* --- VMCS ------------------------------------------------------------------------------ */
+/* --- VMCS ------------------------------------------------------------------------- */
 void rig_set(struct rig *r, uint32_t field, uint64_t value);
 uint64_t rig_get(struct rig *r, uint32_t field);
 void rig_set_bits(struct rig *r, uint32_t field, uint64_t set, uint64_t clear);

@@ -18,7 +18,7 @@ static const struct model_tlb_geometry small = {
 	.gpa_cache = {8, 2},
 };
 
-/* --- reference: each set a list, most recently used first ------------------------------- */
+/* --- reference: each set a list, most recently used first ------------------------- */
 
 struct ref_level {
 	unsigned sets, ways;
@@ -117,7 +117,7 @@ static void replacement_is_lru(void **state)
 	rig_destroy(&r);
 }
 
-/* --- fragments ------------------------------------------------------------------------------ */
+/* --- fragments -------------------------------------------------------------------- */
 
 struct size_case {
 	uint64_t guest, ept, cached;
@@ -171,8 +171,7 @@ static void entries_cover_the_smaller_page(void **state)
 	}
 }
 
-/* --- VPID on and off -----------------------------------------------------------------------------
- */
+/* --- VPID on and off -------------------------------------------------------------- */
 
 static void transitions(void **state)
 {
@@ -239,8 +238,7 @@ static void unpaged_is_apart(void **state)
 	rig_destroy(&r);
 }
 
-/* --- accounts
- * ------------------------------------------------------------------------------------- */
+/* --- accounts --------------------------------------------------------------------- */
 
 static void accounts(void **state)
 {

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-/* --- errors ------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------- */
 
 enum insn {
 	VMXON,
@@ -166,7 +166,7 @@ static void errors(void **state)
 	rig_destroy(&r);
 }
 
-/* --- VMXON and outside -------------------------------------------------------------------- */
+/* --- VMXON and outside ------------------------------------------------------------ */
 
 static void vmxon(void **state)
 {
@@ -213,7 +213,7 @@ static void vmxon(void **state)
 	rig_destroy(&r);
 }
 
-/* --- launch state ----------------------------------------------------------------------------- */
+/* --- launch state ----------------------------------------------------------------- */
 
 static void launch_state(void **state)
 {
@@ -246,8 +246,7 @@ static void launch_state(void **state)
 	rig_destroy(&r);
 }
 
-/* --- fields -------------------------------------------------------------------------------------
- */
+/* --- fields ----------------------------------------------------------------------- */
 
 static void every_field(void **state)
 {
@@ -289,8 +288,7 @@ static void every_field(void **state)
 	rig_destroy(&r);
 }
 
-/* --- where the data is ---------------------------------------------------------------------------
- */
+/* --- where the data is ------------------------------------------------------------ */
 
 /* Data stays in the processor until VMCLEAR; a second processor sees the old image. */
 static void active_on_two(void **state)
@@ -322,6 +320,38 @@ static void active_on_two(void **state)
 	assert_int_equal(hw_vmread(second, VMCS_GUEST_RIP, &value), HW_SUCCEED);
 	assert_true(value == 0x2222);
 	rig_destroy(&r);
+}
+
+/* Addresses that fall on the same places of the table, added and removed at random. */
+static void colliding_addresses(void **state)
+{
+	static struct vmcs_data data[24];
+	struct vmcs_table t = {0};
+	bool in[24] = {false};
+	uint32_t random = 1;
+
+	(void)state;
+	for (unsigned i = 0; i < 24; i++)
+		data[i].hpa = (i % 4 + 62 + (i / 4) * 64) * VMX_PAGE_SIZE;
+	for (unsigned round = 0; round < 20000; round++) {
+		unsigned i;
+
+		random = random * 1103515245 + 12345;
+		i = (random >> 16) % 24;
+		if (in[i])
+			vmcs_table_remove(&t, &data[i]);
+		else
+			assert_int_equal(vmcs_table_add(&t, &data[i]), 0);
+		in[i] = !in[i];
+		for (unsigned k = 0; k < 24; k++)
+			assert_ptr_equal(vmcs_table_find(&t, data[k].hpa), in[k] ? &data[k] : NULL);
+	}
+	for (unsigned i = 0; i < 24; i++) {
+		if (in[i])
+			vmcs_table_remove(&t, &data[i]);
+	}
+	assert_int_equal(t.count, 0);
+	vmcs_table_fini(&t);
 }
 
 #define MANY 70000u
@@ -363,8 +393,7 @@ static void many_active(void **state)
 	rig_destroy(&r);
 }
 
-/* --- capability MSRs
- * -------------------------------------------------------------------------------- */
+/* --- capability MSRs -------------------------------------------------------------- */
 
 static void capabilities(void **state)
 {
@@ -408,6 +437,7 @@ int main(void)
 		cmocka_unit_test(errors),	 cmocka_unit_test(vmxon),
 		cmocka_unit_test(launch_state),	 cmocka_unit_test(every_field),
 		cmocka_unit_test(active_on_two), cmocka_unit_test(many_active),
+		cmocka_unit_test(colliding_addresses),
 		cmocka_unit_test(capabilities),
 	};
 

@@ -138,7 +138,7 @@ bool x86_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
 	return leaf == 1 || leaf == 7 || leaf == 0x80000001;
 }
 
-/* --- running the script ----------------------------------------------------------------- */
+/* --- running the script ----------------------------------------------------------- */
 
 static uint32_t kind_bits(enum step_kind kind)
 {

@@ -39,7 +39,7 @@ void account_drain(struct hw_cpu *cpu)
 	cpu->drained = now;
 }
 
-/* --- the index ------------------------------------------------------------------------ */
+/* --- the index -------------------------------------------------------------------- */
 
 static void unchain(struct account_link *l)
 {
@@ -193,7 +193,7 @@ void account_fini(struct hw_cpu *cpu)
 		remove_link(cpu, cpu->index.all);
 }
 
-/* --- unimplemented instructions -------------------------------------------------------- */
+/* --- unimplemented instructions --------------------------------------------------- */
 
 void account_unimplemented(void *env, const char *mnemonic, uint64_t rip)
 {

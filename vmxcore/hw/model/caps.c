@@ -121,7 +121,7 @@ int caps_rdmsr(const struct hw_cpu *cpu, uint32_t msr, uint64_t *ret)
 	return -EIO;
 }
 
-/* --- what CPUID says of paging and control registers ------------------------------------- */
+/* --- what CPUID says of paging and control registers ------------------------------ */
 
 enum { EAX, EBX, ECX, EDX };
 

@@ -83,7 +83,7 @@ static enum x86_result load_pdptes(struct hw_cpu *cpu, uint64_t cr3)
 	return X86_OK;
 }
 
-/* --- CR0 ------------------------------------------------------------------------------- */
+/* --- CR0 -------------------------------------------------------------------------- */
 
 static bool cr0_ok(const struct hw_cpu *cpu, uint64_t value)
 {
@@ -180,7 +180,7 @@ enum x86_result cr_smsw(struct hw_cpu *cpu, struct x86_special_info *info)
 	return X86_OK;
 }
 
-/* --- CR3 --------------------------------------------------------------------------------- */
+/* --- CR3 -------------------------------------------------------------------------- */
 
 static bool is_cr3_target(const struct hw_cpu *cpu, uint64_t value)
 {
@@ -221,7 +221,7 @@ static enum x86_result write_cr3(struct hw_cpu *cpu, struct x86_special_info *in
 	return X86_OK;
 }
 
-/* --- CR4 ----------------------------------------------------------------------------------- */
+/* --- CR4 -------------------------------------------------------------------------- */
 
 static bool cr4_ok(const struct hw_cpu *cpu, uint64_t value)
 {

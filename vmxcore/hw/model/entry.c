@@ -20,7 +20,7 @@ static void cache_controls(struct hw_cpu *cpu)
 	cpu->exit_ctl = (uint32_t)F(cpu, EXIT_CONTROLS);
 }
 
-/* --- loading guest state -------------------------------------------------------------------- */
+/* --- loading guest state ---------------------------------------------------------- */
 
 static void load_segments(struct hw_cpu *cpu)
 {
@@ -127,8 +127,7 @@ static uint64_t load_msr_area(struct hw_cpu *cpu)
 	return 0;
 }
 
-/* --- the instruction ---------------------------------------------------------------------------
- */
+/* --- the instruction -------------------------------------------------------------- */
 
 static enum hw_result check_launch_state(struct hw_cpu *cpu, bool launch)
 {

@@ -4,7 +4,7 @@
 
 #define CODE_DATA_SEGMENTS 6u /* ES CS SS DS FS GS, in the order of enum x86_seg_index */
 
-/* --- controls ---------------------------------------------------------------------------- */
+/* --- controls --------------------------------------------------------------------- */
 
 static bool controls_ok(const struct hw_cpu *cpu, uint32_t msr, uint64_t value)
 {
@@ -86,7 +86,7 @@ static bool inject_software(const struct hw_cpu *cpu)
 	       type == INTR_TYPE_SOFT_EXCEPTION;
 }
 
-/* --- host ------------------------------------------------------------------------------------ */
+/* --- host ------------------------------------------------------------------------- */
 
 static bool host_efer_ok(const struct hw_cpu *cpu)
 {
@@ -103,8 +103,7 @@ static uint64_t host_selectors(const struct hw_cpu *cpu)
 	       F(cpu, HOST_TR_SELECTOR);
 }
 
-/* --- guest registers ----------------------------------------------------------------------------
- */
+/* --- guest registers -------------------------------------------------------------- */
 
 static bool unrestricted(const struct hw_cpu *cpu)
 {
@@ -138,8 +137,7 @@ static bool guest_efer_ok(const struct hw_cpu *cpu)
 	return !(F(cpu, GUEST_CR0) & CR0_PG) || lma == lme;
 }
 
-/* --- guest segments ------------------------------------------------------------------------------
- */
+/* --- guest segments --------------------------------------------------------------- */
 
 static uint64_t ar_of(const struct hw_cpu *cpu, unsigned seg)
 {
@@ -265,8 +263,7 @@ static bool all_limits_ok(const struct hw_cpu *cpu)
 	return true;
 }
 
-/* --- guest non-register state
- * ----------------------------------------------------------------------- */
+/* --- guest non-register state ----------------------------------------------------- */
 
 static bool hlt_injection_ok(const struct hw_cpu *cpu)
 {
@@ -326,8 +323,7 @@ static bool pdptes_ok(const struct hw_cpu *cpu)
 	return true;
 }
 
-/* --- running them
- * -------------------------------------------------------------------------------------- */
+/* --- running them ----------------------------------------------------------------- */
 
 enum stage { STAGE_CONTROLS, STAGE_HOST, STAGE_GUEST };
 

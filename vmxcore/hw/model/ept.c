@@ -20,8 +20,7 @@ bool mmu_eptp_ok(const struct hw_cpu *cpu, uint64_t eptp)
 	       !beyond_physical(cpu, eptp);
 }
 
-/* --- memory ------------------------------------------------------------------------------------
- */
+/* --- memory ----------------------------------------------------------------------- */
 
 bool mem_set_flags(struct hw_cpu *cpu, uint64_t addr, unsigned bytes, uint64_t old, uint64_t flags)
 {
@@ -44,8 +43,7 @@ bool mem_set_flags(struct hw_cpu *cpu, uint64_t addr, unsigned bytes, uint64_t o
 	return ok;
 }
 
-/* --- the EPT dimension
- * ----------------------------------------------------------------------------- */
+/* --- the EPT dimension ------------------------------------------------------------ */
 
 static bool ept_leaf(uint64_t entry, unsigned level)
 {

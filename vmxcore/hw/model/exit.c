@@ -21,7 +21,7 @@ enum x86_result exit_insn(struct hw_cpu *cpu, enum model_exit reason, uint64_t q
 	return X86_EXIT;
 }
 
-/* --- "Recording VM-Exit Information and Updating VM-Entry Control Fields" --------------------- */
+/* --- "Recording VM-Exit Information and Updating VM-Entry Control Fields" --------- */
 
 static bool software_event(uint32_t info)
 {
@@ -56,8 +56,7 @@ static void record(struct hw_cpu *cpu)
 		F(cpu, ENTRY_CONTROLS) &= ~(uint64_t)VMENTRY_IA32E_GUEST;
 }
 
-/* --- "Saving Guest State" ------------------------------------------------------------------------
- */
+/* --- "Saving Guest State" --------------------------------------------------------- */
 
 static void save_segments(struct hw_cpu *cpu)
 {
@@ -128,8 +127,7 @@ static void save_guest(struct hw_cpu *cpu, struct hw_gpregs *regs)
 	regs->dr6 = st->dr[6];
 }
 
-/* --- MSR areas, and the end of a processor that can't go on
- * ------------------------------------------ */
+/* --- MSR areas, and the end of a processor that can't go on ----------------------- */
 
 /* The processor shuts down: no VMX instruction works on it any more. */
 static void vmx_abort(struct hw_cpu *cpu, uint32_t indicator)
@@ -172,8 +170,7 @@ static bool load_msr_area(struct hw_cpu *cpu)
 	return true;
 }
 
-/* --- "Loading Host State"
- * ------------------------------------------------------------------------------ */
+/* --- "Loading Host State" --------------------------------------------------------- */
 
 static void load_host(struct hw_cpu *cpu)
 {

@@ -51,7 +51,7 @@ static unsigned level_shift(enum paging_mode mode, unsigned level)
 	return 12 + (level - 1) * mode_info[mode].index_bits;
 }
 
-/* --- context ------------------------------------------------------------------------------- */
+/* --- context ---------------------------------------------------------------------- */
 
 static enum paging_mode current_mode(const struct x86_state *st)
 {
@@ -93,7 +93,7 @@ void mmu_update(struct hw_cpu *cpu)
 	cpu->mmu = next;
 }
 
-/* --- raising ---------------------------------------------------------------------------------- */
+/* --- raising ---------------------------------------------------------------------- */
 
 static enum x86_result page_fault(struct hw_cpu *cpu, uint64_t linear, uint32_t access,
 				  uint32_t why)
@@ -135,8 +135,7 @@ static uint64_t access_bits(uint32_t access)
 	       ((access & X86_EXEC) ? EPTV_FETCH : 0);
 }
 
-/* --- the guest's dimension
- * --------------------------------------------------------------------------- */
+/* --- the guest's dimension -------------------------------------------------------- */
 
 /* Translates the address of the table for w->level and remembers its page's rights. */
 static enum x86_result locate_table(struct walk *w)
@@ -426,8 +425,7 @@ static enum x86_result guest_walk(struct walk *w, uint64_t *ret_gpa, unsigned *r
 	}
 }
 
-/* --- filling and using the TLB
- * ------------------------------------------------------------------------ */
+/* --- filling and using the TLB ---------------------------------------------------- */
 
 /* The part of `e` that a page of this size around `linear` covers. */
 static struct tlb_entry cut(const struct tlb_entry *e, uint64_t linear, unsigned shift)
@@ -722,8 +720,7 @@ enum x86_result mmu_translate(void *env, uint64_t linear, uint32_t access, struc
 	return r;
 }
 
-/* --- PDPTE registers
- * ---------------------------------------------------------------------------------- */
+/* --- PDPTE registers -------------------------------------------------------------- */
 
 bool mmu_pdpte_ok(const struct hw_cpu *cpu, uint64_t pdpte)
 {

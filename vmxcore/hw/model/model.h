@@ -73,7 +73,7 @@ void model_memory_removed(struct model *m, hpa_t addr, uint64_t size);
  */
 const char *model_entry_refused(struct hw_cpu *cpu);
 
-/* --- accounting -------------------------------------------------------------------- */
+/* --- accounting ------------------------------------------------------------------- */
 
 #define MODEL_UNIMPLEMENTED_MAX 32
 
@@ -112,7 +112,7 @@ uint64_t model_cpu_time(struct hw_cpu *cpu);
 /* Moves guest time forward (all processors halted). */
 void model_cpu_advance_time(struct hw_cpu *cpu, uint64_t ticks);
 
-/* --- looking without touching --------------------------------------------------------- */
+/* --- looking without touching ----------------------------------------------------- */
 
 enum model_tlb_structure {
 	MODEL_TLB_I1,	 /* first level, instructions */

@@ -180,7 +180,7 @@ int msr_write(struct hw_cpu *cpu, uint32_t msr, uint64_t value)
 	return 0;
 }
 
-/* --- root operation ---------------------------------------------------------------------- */
+/* --- root operation --------------------------------------------------------------- */
 
 /* These have a value for the host and one for the guest: VM entry and exit load them. */
 static uint64_t *host_msr(struct hw_cpu *cpu, uint32_t msr)

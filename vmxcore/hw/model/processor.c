@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-/* --- memory ------------------------------------------------------------------------------ */
+/* --- memory ----------------------------------------------------------------------- */
 
 uint64_t mem_read64(const struct hw_cpu *cpu, uint64_t addr)
 {
@@ -47,7 +47,7 @@ static enum x86_result mmio(void *env, uint64_t addr, void *buf, unsigned size, 
 	return X86_OK;
 }
 
-/* --- life --------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------- */
 
 static const struct x86_ops x86_ops = {
 	.translate = mmu_translate,
@@ -196,7 +196,7 @@ void model_cpu_advance_time(struct hw_cpu *cpu, uint64_t ticks)
 	cpu->time_jumps += ticks;
 }
 
-/* --- root mode ------------------------------------------------------------------------------ */
+/* --- root mode -------------------------------------------------------------------- */
 
 int hw_rdmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t *ret_value)
 {
@@ -254,7 +254,7 @@ void hw_after_exit(struct hw_cpu *cpu)
 	(void)cpu;
 }
 
-/* --- looking without touching -------------------------------------------------------------- */
+/* --- looking without touching ----------------------------------------------------- */
 
 static bool listed(const struct tlb_array *a, unsigned id, uint32_t i, int vpid)
 {

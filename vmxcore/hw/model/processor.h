@@ -13,7 +13,7 @@
 #define MODEL_CR3_TARGETS 4u
 #define MODEL_MSR_LIST_MAX 512u
 
-/* --- VMCS data ------------------------------------------------------------------------ */
+/* --- VMCS data -------------------------------------------------------------------- */
 
 /*
  * A VMCS that is active on a processor. Its memory region is not looked at again
@@ -47,7 +47,7 @@ struct segment_fields {
 };
 extern const struct segment_fields segment_fields[X86_SEG_COUNT];
 
-/* --- the MMU ---------------------------------------------------------------------------- */
+/* --- the MMU ---------------------------------------------------------------------- */
 
 enum paging_mode { PAGING_OFF, PAGING_32, PAGING_PAE, PAGING_4LEVEL, PAGING_MODES };
 
@@ -96,7 +96,7 @@ bool mmu_load_pdptes(struct hw_cpu *cpu, uint64_t cr3, uint64_t ret_pdpte[4],
 bool mmu_pdpte_ok(const struct hw_cpu *cpu, uint64_t pdpte);
 bool mmu_eptp_ok(const struct hw_cpu *cpu, uint64_t eptp);
 
-/* --- invalidation ------------------------------------------------------------------------- */
+/* --- invalidation ----------------------------------------------------------------- */
 
 void tlb_drop_transition(struct hw_cpu *cpu); /* VM entry or exit, VPID off */
 void tlb_drop_mov_cr3(struct hw_cpu *cpu, uint64_t source);
@@ -109,7 +109,7 @@ void tlb_drop_ept_violation(struct hw_cpu *cpu, uint64_t gpa, bool linear_valid,
 void tlb_drop_invept(struct hw_cpu *cpu, uint64_t type, uint64_t eptp);
 void tlb_drop_invvpid(struct hw_cpu *cpu, uint64_t type, uint16_t vpid, uint64_t linear);
 
-/* --- accounts -------------------------------------------------------------------------------- */
+/* --- accounts --------------------------------------------------------------------- */
 
 /* An account that has run here, findable by what it last ran under. */
 struct account_link {
@@ -141,8 +141,7 @@ void account_count_invvpid(struct hw_cpu *cpu, bool all, uint16_t vpid);
 void account_unimplemented(void *env, const char *mnemonic, uint64_t rip);
 void account_fini(struct hw_cpu *cpu);
 
-/* --- exits -------------------------------------------------------------------------------------
- */
+/* --- exits ------------------------------------------------------------------------ */
 
 /* "VMX Basic Exit Reasons": those that this processor can give. */
 enum model_exit {
@@ -201,8 +200,7 @@ void exit_commit(struct hw_cpu *cpu, struct hw_gpregs *regs);
 /* A late entry failure: no guest state is saved. */
 void exit_entry_failure(struct hw_cpu *cpu, enum model_exit reason, uint64_t qualification);
 
-/* --- the processor
- * --------------------------------------------------------------------------------- */
+/* --- the processor ---------------------------------------------------------------- */
 
 /* Root-mode registers: what VM exits load and hw_read_host_state() shows. */
 struct host_regs {

@@ -45,7 +45,7 @@ bool run_attention(void *env)
 	       nmi_window_open(cpu) || about_to_open(cpu);
 }
 
-/* --- events at entry ------------------------------------------------------------------------ */
+/* --- events at entry -------------------------------------------------------------- */
 
 static enum x86_result inject(struct hw_cpu *cpu)
 {
@@ -86,8 +86,7 @@ static enum x86_result deliver_pending_debug(struct hw_cpu *cpu)
 	return x86_inject(cpu->x86, INTR_VALID | INTR_TYPE_HARD_EXCEPTION | VECTOR_DB, 0, 0);
 }
 
-/* --- running -------------------------------------------------------------------------------------
- */
+/* --- running ---------------------------------------------------------------------- */
 
 static bool timer_on(const struct hw_cpu *cpu)
 {

@@ -26,7 +26,7 @@ static enum x86_result gp(struct hw_cpu *cpu)
 	return raise(cpu, VECTOR_GP, true, 0);
 }
 
-/* --- qualifications ---------------------------------------------------------------------- */
+/* --- qualifications --------------------------------------------------------------- */
 
 static uint64_t qualify_linear(const struct x86_special_info *info)
 {
@@ -53,7 +53,7 @@ static uint64_t qualify_task_switch(const struct x86_special_info *info)
 	return (info->value & TSQ_SELECTOR_MASK) | (uint64_t)info->type << TSQ_SOURCE_SHIFT;
 }
 
-/* --- effects -------------------------------------------------------------------------------- */
+/* --- effects ---------------------------------------------------------------------- */
 
 static enum x86_result hlt(struct hw_cpu *cpu, struct x86_special_info *info)
 {
@@ -138,8 +138,7 @@ static enum x86_result io_in(struct hw_cpu *cpu, struct x86_special_info *info)
 	return X86_OK;
 }
 
-/* --- decisions that one control bit does not make ------------------------------------------------
- */
+/* --- decisions that one control bit does not make --------------------------------- */
 
 static bool io_exits(struct hw_cpu *cpu, const struct x86_special_info *info)
 {
@@ -285,8 +284,7 @@ static enum x86_result triple_fault(struct hw_cpu *cpu, struct x86_special_info 
 	return exit_with(cpu, EXIT_TRIPLE_FAULT, 0);
 }
 
-/* --- the table
- * --------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------- */
 
 static const struct special_row table[X86_SP_COUNT] = {
 	[X86_SP_CPUID] = {.reason = EXIT_CPUID, .always = true},

@@ -65,7 +65,7 @@ enum model_tlb_structure tlb_structure(enum tlb_array_id id)
 	return array_info[id].structure;
 }
 
-/* --- set-up --------------------------------------------------------------------------- */
+/* --- set-up ----------------------------------------------------------------------- */
 
 static int check_level(const struct model_tlb_level *l)
 {
@@ -125,7 +125,7 @@ void tlb_fini(struct tlb *tlb)
 	*tlb = (struct tlb){0};
 }
 
-/* --- finding ---------------------------------------------------------------------------- */
+/* --- finding ---------------------------------------------------------------------- */
 
 /* Not PCID: global entries answer under every one. Never 0. */
 static uint32_t make_key(uint64_t linear, unsigned shift, uint64_t space, uint16_t vpid)
@@ -200,7 +200,7 @@ enum tlb_array_id tlb_second_level(const struct tlb *tlb, unsigned shift, unsign
 	return TLB_L2;
 }
 
-/* --- putting in, taking out ------------------------------------------------------------------ */
+/* --- putting in, taking out ------------------------------------------------------- */
 
 static bool is_fragment(const struct tlb_entry *e)
 {
@@ -277,7 +277,7 @@ int tlb_insert(struct tlb *tlb, enum tlb_array_id id, const struct tlb_entry *e,
 	return (int)i;
 }
 
-/* --- invalidation ----------------------------------------------------------------------------- */
+/* --- invalidation ----------------------------------------------------------------- */
 
 static bool selected(const struct tlb_entry *e, const struct tlb_select *s)
 {
@@ -385,8 +385,7 @@ void tlb_change_owner(struct tlb *tlb, struct model_account *from, struct model_
 	}
 }
 
-/* --- looking ------------------------------------------------------------------------------------
- */
+/* --- looking ---------------------------------------------------------------------- */
 
 void tlb_describe(const struct tlb *tlb, enum tlb_array_id id, uint32_t index,
 		  struct model_tlb_entry *ret)

@@ -115,7 +115,7 @@ const struct segment_fields segment_fields[X86_SEG_COUNT] = {
 #undef SEGMENT
 };
 
-/* --- active VMCSs ------------------------------------------------------------------------ */
+/* --- active VMCSs ----------------------------------------------------------------- */
 
 static uint32_t home(const struct vmcs_table *t, uint64_t addr)
 {

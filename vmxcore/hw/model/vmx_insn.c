@@ -61,7 +61,7 @@ enum hw_result hw_vmxoff(struct hw_cpu *cpu)
 	return HW_SUCCEED;
 }
 
-/* --- regions --------------------------------------------------------------------------- */
+/* --- regions ---------------------------------------------------------------------- */
 
 static void write_back(struct hw_cpu *cpu, const struct vmcs_data *v)
 {
@@ -147,7 +147,7 @@ enum hw_result hw_vmptrst(struct hw_cpu *cpu, hpa_t *ret_vmcs)
 	return HW_SUCCEED;
 }
 
-/* --- fields ------------------------------------------------------------------------------ */
+/* --- fields ----------------------------------------------------------------------- */
 
 static int field_index(uint32_t field, bool *ret_high)
 {
@@ -195,7 +195,7 @@ enum hw_result hw_vmwrite(struct hw_cpu *cpu, uint32_t field, uint64_t value)
 	return HW_SUCCEED;
 }
 
-/* --- invalidation -------------------------------------------------------------------------- */
+/* --- invalidation ----------------------------------------------------------------- */
 
 enum hw_result hw_invept(struct hw_cpu *cpu, uint64_t type, const struct hw_invept_desc *desc)
 {
