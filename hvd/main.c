@@ -63,9 +63,11 @@ static const struct {
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
-static void wrong(const char *name, const char *text, const char *what)
+/* name: NULL if it is about no option. */
+static _Noreturn void wrong(const char *name, const char *text, const char *what)
 {
-	fprintf(stderr, "hvd: --%s: %s %s; see hvd --help\n", name, text, what);
+	fprintf(stderr, "hvd: %s%s%s%s %s; see hvd --help\n", name ? "--" : "", name ? name : "",
+		name ? ": " : "", text, what);
 	exit(2);
 }
 
@@ -147,7 +149,7 @@ static void read_options(int argc, char **argv, struct hvd_config *config)
 		apply((size_t)row, optarg, config);
 	}
 	if (optind < argc)
-		wrong("", argv[optind], "is not expected");
+		wrong(NULL, argv[optind], "is not expected");
 }
 
 static void on_signal(evutil_socket_t signal, short what, void *arg)

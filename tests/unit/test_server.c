@@ -582,6 +582,9 @@ static void test_life(void **state)
 
 	(void)state;
 	create(&c, "x");
+	/* a name that was refused is free */
+	call(&c, "memory.slot.add", "{\"vm\":\"x\",\"slot\":\"spare\",\"size_bytes\":4097}");
+	expect_error(&c, "invalid-value", "size_bytes");
 	call(&c, "memory.slot.add", "{\"vm\":\"x\",\"slot\":\"spare\",\"size_bytes\":8192}");
 	expect(&c, "result.slot", "spare");
 	call(&c, "memory.slot.list", "{\"vm\":\"x\"}");
@@ -597,7 +600,7 @@ static void test_life(void **state)
 	expect(&c, "result.invalidation.reason", "leaf-address-changed");
 	assert_int_equal(fake_last_map()->kind, ENGINE_REMAP);
 	assert_int_equal(fake_last_map()->gpa, 0x200000);
-	assert_int_equal(fake_last_map()->slot, 1);
+	assert_int_equal(fake_last_map()->slot, 2); /* numbers are not used twice */
 	assert_int_equal(fake_last_map()->offset_bytes, 4096);
 	assert_int_equal(fake_last()->u.apply.flags, ENGINE_CHANGE_DRY_RUN);
 	call(&c, "memory.write", "{\"vm\":\"x\",\"gpa\":\"0x100\",\"data\":\"3q2+7w==\"}");
@@ -689,6 +692,45 @@ static void test_descriptors(void **state)
 	close(pipes[1]);
 	close(fds[0]);
 	close(fds[1]);
+	disconnect(&c);
+}
+
+/* They belong to the message with whose bytes they came, were it a single byte. */
+static void test_descriptors_of_the_next(void **state)
+{
+	static const char line[] = "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"vm.create\","
+				   "\"params\":{\"name\":\"c\",\"image\":{\"fd\":0}}}\n";
+	struct client c = connect_client();
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {.bytes = {0}};
+	struct iovec iov = {(void *)(uintptr_t)line, 1};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.bytes,
+			     .msg_controllen = sizeof(control.bytes)};
+	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
+	const int fd = memfd_with("image");
+
+	(void)state;
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(h), &fd, sizeof(fd));
+	fake_hold(ENGINE_VM_CREATE);
+	call(&c, "vm.create", "{\"name\":\"a\"}");
+	say(&c, "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"vm.list\"}");
+	turn();
+	assert_int_equal(sendmsg(c.fd, &msg, MSG_NOSIGNAL), 1);
+	turn();
+	turn();
+	fake_release();
+	expect(&c, "id", "1");
+	expect(&c, "id", "2");
+	send_bytes(&c, line + 1, sizeof(line) - 2);
+	expect(&c, "result.vm", "c");
+	close(fd);
 	disconnect(&c);
 }
 
@@ -994,12 +1036,41 @@ static void test_wait_console(void **state)
 	disconnect(&c);
 }
 
-static void test_wait_clients_go(void **state)
+/* Stopped and started anew while the old console was on its way: that one is not it. */
+static void test_wait_console_of_two_runs(void **state)
 {
-	struct client a = connect_client(), b = connect_client(), c = connect_client();
+	struct client c = connect_client(), other = connect_client();
 
 	(void)state;
-	create(&a, "x");
+	create(&c, "x");
+	call(&c, "vm.start", "{\"vm\":\"x\"}");
+	expect(&c, "id", "1");
+	wait_call(&c, 2, "{\"vm\":\"x\",\"until\":\"console\",\"text\":\"fresh\"}");
+	fake_print("something old, fre");
+	hear_nothing(&c);
+	fake_hold(ENGINE_CONSOLE_READ);
+	fake_change_state(ENGINE_STATE_SHUTOFF, ENGINE_REASON_EXITED);
+	turn();
+	call(&other, "vm.start", "{\"vm\":\"x\"}");
+	expect(&other, "id", "1");
+	fake_print("sh and fresh");
+	turn();
+	fake_release();
+	expect(&c, "result.next_offset", "12");
+	disconnect(&c);
+	disconnect(&other);
+}
+
+static void test_wait_clients_go(void **state)
+{
+	struct client b = connect_client(), a, c;
+	unsigned before;
+
+	(void)state;
+	create(&b, "x");
+	before = open_descriptors();
+	a = connect_client();
+	c = connect_client();
 	for (int i = 0; i < 5; i++) {
 		wait_call(&a, i, WAIT("running"));
 		wait_call(&b, i, WAIT("running"));
@@ -1016,6 +1087,7 @@ static void test_wait_clients_go(void **state)
 	turn();
 	fake_release();
 	turn();
+	assert_int_equal(open_descriptors(), before); /* nobody waits for those who are gone */
 	fake_change_state(ENGINE_STATE_RUNNING, ENGINE_REASON_STARTED);
 	for (int i = 0; i < 5; i++)
 		expect(&b, "result.state.name", "running");
@@ -1172,6 +1244,7 @@ int main(void)
 		TEST(test_overlap),
 		TEST(test_life),
 		TEST(test_descriptors),
+		TEST(test_descriptors_of_the_next),
 		TEST(test_image_content),
 		TEST(test_too_many_descriptors),
 		TEST(test_gone_in_mid_request),
@@ -1182,6 +1255,7 @@ int main(void)
 		TEST(test_wait_state),
 		TEST(test_wait_ends_otherwise),
 		TEST(test_wait_console),
+		TEST(test_wait_console_of_two_runs),
 		TEST(test_wait_clients_go),
 		cmocka_unit_test(test_wait_limit),
 		cmocka_unit_test(test_socket),
