@@ -133,7 +133,7 @@ static int gpa_find(struct hw_cpu *cpu, uint64_t addr)
 	return -1;
 }
 
-static void gpa_fill(struct hw_cpu *cpu, uint64_t addr, const struct gpa_map *map)
+static void gpa_fill(struct hw_cpu *cpu, uint64_t addr, const struct gpa_map *map, bool fresh)
 {
 	uint64_t inside = (UINT64_C(1) << map->shift) - 1;
 	const struct tlb_entry e = {
@@ -147,7 +147,10 @@ static void gpa_fill(struct hw_cpu *cpu, uint64_t addr, const struct gpa_map *ma
 				   (map->dirty ? TLB_DIRTY : 0)),
 	};
 
-	tlb_insert(&cpu->tlb, TLB_GPA, &e, ++cpu->tlb.clock);
+	if (fresh)
+		tlb_insert_fresh(&cpu->tlb, TLB_GPA, &e, ++cpu->tlb.clock);
+	else
+		tlb_insert(&cpu->tlb, TLB_GPA, &e, ++cpu->tlb.clock);
 }
 
 /* Guest-physical to host-physical, from the cached mappings or by a walk. */
@@ -183,6 +186,6 @@ enum gpa_outcome gpa_translate(struct hw_cpu *cpu, uint64_t addr, uint64_t need,
 	outcome = ept_walk(cpu, addr, need, ret);
 	cpu->account->walk_refs_ept += ret->refs;
 	if (outcome == GPA_OK)
-		gpa_fill(cpu, addr, ret);
+		gpa_fill(cpu, addr, ret, found < 0);
 	return outcome;
 }

@@ -262,7 +262,7 @@ static void psc_fill(const struct walk *w, unsigned level)
 				   w->table_flags),
 	};
 
-	tlb_insert(&cpu->tlb, psc_array(level), &e, ++cpu->tlb.clock);
+	tlb_insert_fresh(&cpu->tlb, psc_array(level), &e, ++cpu->tlb.clock);
 }
 
 /* Begins at the deepest table that a paging-structure cache knows. */
@@ -443,8 +443,9 @@ static struct tlb_entry cut(const struct tlb_entry *e, uint64_t linear, unsigned
 	return r;
 }
 
+/* fresh: the lookup before found nothing there. */
 static uint64_t *fill_first_level(struct hw_cpu *cpu, const struct tlb_entry *e, uint64_t linear,
-				  bool fetch)
+				  bool fetch, bool fresh)
 {
 	unsigned shift;
 	enum tlb_array_id id = tlb_first_level(&cpu->tlb, fetch, e->shift, &shift);
@@ -456,11 +457,13 @@ static uint64_t *fill_first_level(struct hw_cpu *cpu, const struct tlb_entry *e,
 		return NULL;
 	piece = cut(e, linear, shift);
 	piece.owner = cpu->account;
-	i = tlb_insert(&cpu->tlb, id, &piece, now);
+	i = fresh ? tlb_insert_fresh(&cpu->tlb, id, &piece, now)
+		  : tlb_insert(&cpu->tlb, id, &piece, now);
 	return &cpu->tlb.array[id].stamp[i];
 }
 
-static void fill_second_level(struct hw_cpu *cpu, const struct tlb_entry *e, uint64_t linear)
+static void fill_second_level(struct hw_cpu *cpu, const struct tlb_entry *e, uint64_t linear,
+			      bool fresh)
 {
 	unsigned shift;
 	enum tlb_array_id id = tlb_second_level(&cpu->tlb, e->shift, &shift);
@@ -469,7 +472,10 @@ static void fill_second_level(struct hw_cpu *cpu, const struct tlb_entry *e, uin
 	if (id == TLB_ARRAYS)
 		return;
 	piece = cut(e, linear, shift);
-	tlb_insert(&cpu->tlb, id, &piece, ++cpu->tlb.clock);
+	if (fresh)
+		tlb_insert_fresh(&cpu->tlb, id, &piece, ++cpu->tlb.clock);
+	else
+		tlb_insert(&cpu->tlb, id, &piece, ++cpu->tlb.clock);
 }
 
 /* What the executor's front may keep of an entry, and where its memory is. */
@@ -528,7 +534,7 @@ static enum x86_result deny(struct hw_cpu *cpu, const struct tlb_entry *e, enum 
 }
 
 static enum x86_result walk_and_fill(struct hw_cpu *cpu, uint64_t linear, uint32_t access,
-				     struct x86_xlate *ret)
+				     bool fresh, struct x86_xlate *ret)
 {
 	struct walk w = {.cpu = cpu, .linear = linear, .access = access};
 	struct tlb_entry e;
@@ -574,9 +580,9 @@ static enum x86_result walk_and_fill(struct hw_cpu *cpu, uint64_t linear, uint32
 				   (map.permission & EPT_RWX) << TLB_EPT_SHIFT |
 				   ((w.flags & TLB_DIRTY) && map.dirty ? TLB_DIRTY : 0)),
 	};
-	fill_second_level(cpu, &e, linear);
-	answer(cpu, &e, linear, access, fill_first_level(cpu, &e, linear, (access & X86_EXEC) != 0),
-	       ret);
+	fill_second_level(cpu, &e, linear, fresh);
+	answer(cpu, &e, linear, access,
+	       fill_first_level(cpu, &e, linear, (access & X86_EXEC) != 0, fresh), ret);
 	return X86_OK;
 }
 
@@ -708,13 +714,13 @@ enum x86_result mmu_translate(void *env, uint64_t linear, uint32_t access, struc
 			tlb_touch(&cpu->tlb, id, found);
 			if (use != USE_OK)
 				return deny(cpu, &e, use, linear, access);
-			answer(cpu, &e, linear, access, fill_first_level(cpu, &e, linear, fetch),
-			       ret);
+			answer(cpu, &e, linear, access,
+			       fill_first_level(cpu, &e, linear, fetch, true), ret);
 			return X86_OK;
 		}
 	}
 	count_miss(cpu, fetch);
-	r = walk_and_fill(cpu, linear, access, ret);
+	r = walk_and_fill(cpu, linear, access, !clean, ret);
 	if (r == X86_OK && clean)
 		displace_clean(cpu, linear);
 	return r;

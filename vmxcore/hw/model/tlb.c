@@ -4,6 +4,7 @@
 
 #include "hw/vmxdef.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define SHIFT_4K 12u
@@ -141,6 +142,11 @@ static uint32_t first_way(const struct tlb_array *a, uint64_t linear, unsigned s
 	return ((uint32_t)(linear >> shift) & (a->sets - 1)) * a->ways;
 }
 
+static unsigned size_of(unsigned shift)
+{
+	return shift == SHIFT_4K ? 0 : shift == SHIFT_2M ? 1 : shift == SHIFT_1G ? 2 : 3;
+}
+
 static bool matches(const struct tlb_entry *e, uint64_t linear, unsigned shift,
 		    const struct tlb_tags *tags)
 {
@@ -155,7 +161,7 @@ int tlb_find(const struct tlb *tlb, enum tlb_array_id id, unsigned shift, uint64
 	const struct tlb_array *a = &tlb->array[id];
 	uint32_t key, first;
 
-	if (a->held == 0)
+	if (a->held_by_size[size_of(shift)] == 0)
 		return -1;
 	key = make_key(linear, shift, tags->space, tags->vpid);
 	first = first_way(a, linear, shift);
@@ -216,6 +222,7 @@ static void clear_slot(struct tlb *tlb, unsigned id, uint32_t i)
 		tlb->fragments--;
 	a->key[i] = 0;
 	a->held--;
+	a->held_by_size[size_of(a->entry[i].shift)]--;
 }
 
 void tlb_remove(struct tlb *tlb, enum tlb_array_id id, int index)
@@ -251,30 +258,47 @@ static void count_fill(const struct tlb_entry *old, bool same_page, struct model
 	filler->fills++;
 }
 
-int tlb_insert(struct tlb *tlb, enum tlb_array_id id, const struct tlb_entry *e, uint64_t stamp)
+static int insert(struct tlb *tlb, enum tlb_array_id id, const struct tlb_entry *e, uint64_t stamp,
+		  int found)
 {
 	struct tlb_array *a = &tlb->array[id];
-	const struct tlb_tags tags = {.space = e->space, .vpid = e->vpid, .pcid = e->pcid};
-	bool same_page;
-	uint32_t i;
-	int found;
+	uint32_t i = found >= 0 ? (uint32_t)found : victim(a, first_way(a, e->linear, e->shift));
 
-	if (a->count == 0)
-		return -1;
-	found = tlb_find(tlb, id, e->shift, e->linear, &tags);
-	same_page = found >= 0;
-	i = same_page ? (uint32_t)found : victim(a, first_way(a, e->linear, e->shift));
 	if (is_leaf_array(id))
-		count_fill(a->key[i] ? &a->entry[i] : NULL, same_page, e->owner);
+		count_fill(a->key[i] ? &a->entry[i] : NULL, found >= 0, e->owner);
 	if (a->key[i] != 0)
 		tlb_remove(tlb, id, (int)i);
 	a->entry[i] = *e;
 	a->key[i] = make_key(e->linear, e->shift, e->space, e->vpid);
 	a->stamp[i] = stamp;
 	a->held++;
+	a->held_by_size[size_of(e->shift)]++;
 	if (is_leaf_array(id) && is_fragment(e))
 		tlb->fragments++;
 	return (int)i;
+}
+
+static int find_same(struct tlb *tlb, enum tlb_array_id id, const struct tlb_entry *e)
+{
+	const struct tlb_tags tags = {.space = e->space, .vpid = e->vpid, .pcid = e->pcid};
+
+	return tlb_find(tlb, id, e->shift, e->linear, &tags);
+}
+
+int tlb_insert(struct tlb *tlb, enum tlb_array_id id, const struct tlb_entry *e, uint64_t stamp)
+{
+	if (tlb->array[id].count == 0)
+		return -1;
+	return insert(tlb, id, e, stamp, find_same(tlb, id, e));
+}
+
+int tlb_insert_fresh(struct tlb *tlb, enum tlb_array_id id, const struct tlb_entry *e,
+		     uint64_t stamp)
+{
+	if (tlb->array[id].count == 0)
+		return -1;
+	assert(find_same(tlb, id, e) < 0);
+	return insert(tlb, id, e, stamp, -1);
 }
 
 /* --- invalidation ----------------------------------------------------------------- */

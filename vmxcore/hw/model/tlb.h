@@ -86,6 +86,7 @@ struct tlb_array {
 	uint32_t sets, ways;
 	uint32_t count; /* sets * ways */
 	uint32_t held;
+	uint32_t held_by_size[4]; /* of these: 4 KiB, 2 MiB, 1 GiB, other; saves probes */
 };
 
 struct tlb {
@@ -120,6 +121,9 @@ static inline void tlb_touch(struct tlb *tlb, enum tlb_array_id id, int index)
  * recently used. Counts the fill and what it displaced. -1 if the array is absent.
  */
 int tlb_insert(struct tlb *tlb, enum tlb_array_id id, const struct tlb_entry *e, uint64_t stamp);
+/* The same where a lookup under e's tags has just found nothing. */
+int tlb_insert_fresh(struct tlb *tlb, enum tlb_array_id id, const struct tlb_entry *e,
+		     uint64_t stamp);
 /* Takes one entry out; counts nothing. */
 void tlb_remove(struct tlb *tlb, enum tlb_array_id id, int index);
 
