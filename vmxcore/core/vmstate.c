@@ -378,6 +378,9 @@ void vcpu_write_host_state(struct core_vcpu *v, bool all)
 		count--;
 	memset(&now, 0, sizeof(now));
 	hw_read_host_state(vcpu_cpu(v)->hw, &now);
+	/* The usual case, once an entry: nothing has changed. */
+	if (!all && memcmp(&now, &v->host, sizeof(now)) == 0)
+		return;
 	mce = (now.cr4 ^ v->host.cr4) & CR4_MCE;
 	for (size_t i = 0; i < count; i++) {
 		uint64_t value = get_member(&now, &host_rows[i]);
