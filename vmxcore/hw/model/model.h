@@ -7,6 +7,17 @@
  * It caches as hardware does: a translation stays until an event of "Operations
  * that Invalidate Cached Mappings" removes it, however stale it has become.
  *
+ * Implemented: the controls that the capability MSRs offer (caps.c), VM entry's checks
+ * (entry_checks.def), MSR areas, event injection, exits with their information
+ * fields; EPT with 4 levels, every page size, execute-only, A/D flags; VPID; guests
+ * with paging off, 32-bit, PAE and 4-level paging, PCID, SMEP, SMAP, NX.
+ *
+ * Not: an interrupt controller behind the processor (external-interrupt exiting must
+ * be 1), TPR shadow and APIC virtualization, monitor trap flag, VM functions, #VE,
+ * page-modification log, mode-based execute control, VMCS shadowing, TSC scaling, SMM,
+ * 5-level paging, memory types (checked, without effect), a 32-bit host; the
+ * instruction-information field but for INS and OUTS.
+ *
  * Threads: one thread at a time for all processors of a model, except
  * model_cpu_kick(), which any thread may call.
  */
