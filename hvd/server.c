@@ -580,8 +580,7 @@ static void on_rested(evutil_socket_t fd, short what, void *arg)
 	event_add(s->acceptable, NULL);
 }
 
-/* --- the server ---------------------------------------------------------------------------------
- */
+/* --- the server ---------------------------------------------------------------------------- */
 
 int server_start(struct hvd *h)
 {

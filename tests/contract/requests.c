@@ -218,8 +218,7 @@ static void unsealable_file(struct contract *c)
 	op_ok(c, vm, ENGINE_VM_DELETE);
 }
 
-/* --- mappings ----------------------------------------------------------------------------------
- */
+/* --- mappings ------------------------------------------------------------------------------ */
 
 static const struct {
 	struct engine_map_op op;
@@ -399,8 +398,7 @@ static void far_maps(struct contract *c)
 	op_ok(c, vm, ENGINE_VM_DELETE);
 }
 
-/* --- memory and looking --------------------------------------------------------------------------
- */
+/* --- memory and looking -------------------------------------------------------------------- */
 
 static const struct {
 	struct engine_mem_io io;
@@ -474,8 +472,7 @@ static void no_vm(struct contract *c)
 	}
 }
 
-/* --- submitting
- * ----------------------------------------------------------------------------------- */
+/* --- submitting ---------------------------------------------------------------------------- */
 
 static void malformed(struct contract *c)
 {

@@ -317,8 +317,7 @@ static void test_huge(void **state)
 	assert_int_equal(plat_user_destroy(p), 0);
 }
 
-/* --- reading and writing, hooks -----------------------------------------------------------------
- */
+/* --- reading and writing, hooks ------------------------------------------------------------ */
 
 struct written {
 	uint64_t bytes, calls;
@@ -390,8 +389,7 @@ static void test_small_memory(void **state)
 	assert_null(plat_calloc(SIZE_MAX / 2, 4));
 }
 
-/* --- threads
- * --------------------------------------------------------------------------------------- */
+/* --- threads ------------------------------------------------------------------------------- */
 
 struct shared {
 	struct plat *p;

@@ -394,8 +394,7 @@ static void test_code_page_dropped_in_block(void **state)
 	rig_delete(r);
 }
 
-/* --- code that changes --------------------------------------------------------------------------
- */
+/* --- code that changes --------------------------------------------------------------------- */
 
 /* The instruction behind the one that writes it, in the same block. */
 static void test_self_modifying(void **state)
@@ -550,8 +549,7 @@ static void test_modes_have_blocks_of_their_own(void **state)
 	rig_delete(r);
 }
 
-/* --- REP
- * -------------------------------------------------------------------------------------------- */
+/* --- REP ----------------------------------------------------------------------------------- */
 
 static void test_rep_restarts(void **state)
 {
@@ -614,8 +612,7 @@ static void test_rep_is_interruptible(void **state)
 	rig_delete(r);
 }
 
-/* --- devices
- * ---------------------------------------------------------------------------------------------- */
+/* --- devices ------------------------------------------------------------------------------- */
 
 static void test_device(void **state)
 {

@@ -104,8 +104,7 @@ static void go_user(struct x86_rig *r)
 	x86_mode_changed(r->cpu);
 }
 
-/* --- exceptions --------------------------------------------------------------------------------
- */
+/* --- exceptions ---------------------------------------------------------------------------- */
 
 struct exc_row {
 	const char *name;
@@ -294,8 +293,7 @@ static void test_bad_returns(void **state)
 	}
 }
 
-/* --- faults in delivery
- * ---------------------------------------------------------------------------- */
+/* --- faults in delivery -------------------------------------------------------------------- */
 
 /* Exceptions reported to the owner, in order. */
 static unsigned exceptions(const struct x86_rig *r, uint8_t *vectors, unsigned max)
@@ -448,8 +446,7 @@ static void test_inject(void **state)
 	}
 }
 
-/* --- single step, shadows, attention
- * --------------------------------------------------------------- */
+/* --- single step, shadows, attention ------------------------------------------------------- */
 
 static void test_single_step(void **state)
 {
@@ -515,8 +512,7 @@ static void test_sti_shadow(void **state)
 	rig_delete(r);
 }
 
-/* --- system calls
- * ------------------------------------------------------------------------------------- */
+/* --- system calls -------------------------------------------------------------------------- */
 
 static void test_syscall(void **state)
 {
@@ -580,8 +576,7 @@ static void test_sysenter(void **state)
 	rig_delete(r);
 }
 
-/* --- segments
- * -------------------------------------------------------------------------------------------- */
+/* --- segments ------------------------------------------------------------------------------ */
 
 struct seg_row {
 	const char *name;
@@ -769,8 +764,7 @@ static void test_far_transfers(void **state)
 	rig_delete(r);
 }
 
-/* --- 64-bit addresses
- * --------------------------------------------------------------------------------------- */
+/* --- 64-bit addresses ---------------------------------------------------------------------- */
 
 static void test_canonical(void **state)
 {

@@ -174,8 +174,7 @@ struct mem_pos mem_ranges_next(const struct mem_ranges *l, struct mem_pos pos)
 	return pos;
 }
 
-/* --- edits of one range ------------------------------------------------------------------------
- */
+/* --- edits of one range -------------------------------------------------------------------- */
 
 /* Halves a full chunk, so that both have room. */
 static int chunk_halve(struct mem_ranges *l, size_t at)
@@ -332,8 +331,7 @@ static int join(struct mem_ranges *l, uint64_t first, uint64_t end)
 	}
 }
 
-/* --- edits of a stretch --------------------------------------------------------------------------
- */
+/* --- edits of a stretch -------------------------------------------------------------------- */
 
 static int cut_both(struct mem_ranges *l, uint64_t first, uint64_t end)
 {

@@ -144,8 +144,7 @@ static void write_rows(struct core_vcpu *v, const struct reg_row *rows, size_t c
 		vcpu_vmwrite(v, rows[i].field, get_member(&v->regs, &rows[i]));
 }
 
-/* --- groups that are more than rows ------------------------------------------------------------
- */
+/* --- groups that are more than rows -------------------------------------------------------- */
 
 uint64_t vm_cr0_fixed1(const struct core_vm *vm)
 {
@@ -233,8 +232,7 @@ static void write_pat_group(struct core_vcpu *v)
 		write_rows(v, pat_rows, VMX_ARRAY_SIZE(pat_rows));
 }
 
-/* --- groups
- * ----------------------------------------------------------------------------------------- */
+/* --- groups -------------------------------------------------------------------------------- */
 
 struct reg_group_row {
 	uint32_t group;
@@ -365,8 +363,7 @@ void vcpu_flush_regs(struct core_vcpu *v)
 	}
 }
 
-/* --- host state
- * ------------------------------------------------------------------------------------------ */
+/* --- host state ---------------------------------------------------------------------------- */
 
 void vcpu_write_host_state(struct core_vcpu *v, bool all)
 {
@@ -396,9 +393,7 @@ void vcpu_write_host_state(struct core_vcpu *v, bool all)
 	}
 }
 
-/* --- controls
- * --------------------------------------------------------------------------------------------------
- */
+/* --- controls ------------------------------------------------------------------------------ */
 
 /*
  * #MC is the host's business. #DB and #AC are taken and given back, for a guest can

@@ -228,8 +228,7 @@ int soft_slot_list(struct soft *s, struct soft_vm *vm, const struct queue_reques
 	return 0;
 }
 
-/* --- mappings ----------------------------------------------------------------------------------
- */
+/* --- mappings ------------------------------------------------------------------------------ */
 
 static const enum engine_field core_fields[] = {
 	[CORE_FIELD_NONE] = ENGINE_FIELD_NONE,	      [CORE_FIELD_KIND] = ENGINE_FIELD_KIND,
@@ -523,8 +522,7 @@ out:
 	return err;
 }
 
-/* --- content ------------------------------------------------------------------------------------
- */
+/* --- content ------------------------------------------------------------------------------- */
 
 /* One page's worth of a transfer. */
 struct piece {

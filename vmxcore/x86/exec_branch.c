@@ -184,8 +184,7 @@ bool x86_build_jmp(struct x86_insn *in, struct x86_op *op)
 	return true;
 }
 
-/* --- CALL, RET ---------------------------------------------------------------------------------
- */
+/* --- CALL, RET ----------------------------------------------------------------------------- */
 
 /* 64-bit and flat 32-bit stacks. */
 X86_INLINE int64_t call_fast(struct x86_cpu *cpu, const struct x86_op *op, unsigned bits,
@@ -323,8 +322,7 @@ bool x86_build_ret(struct x86_insn *in, struct x86_op *op)
 	return true;
 }
 
-/* --- LOOPcc, JrCXZ ------------------------------------------------------------------------------
- */
+/* --- LOOPcc, JrCXZ ------------------------------------------------------------------------- */
 
 /* arg: 0 LOOP, 1 LOOPE, 2 LOOPNE, 3 JCXZ. asize: width of the counter. */
 static int64_t loop_any(struct x86_cpu *cpu, const struct x86_op *op)
