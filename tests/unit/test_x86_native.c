@@ -361,7 +361,7 @@ struct encoding {
 };
 
 /* A memory operand inside the data area; sets the registers it needs (not in sequences). */
-static void pick_mem(struct test_case *c, struct encoding *e, bool far)
+static void pick_mem(struct test_case *c, struct encoding *e, bool far, bool aligned)
 {
 	static const uint8_t bases[] = {X86_RBX, X86_RSI, X86_RBP};
 	unsigned base = c->in_sequence ? bases[below(3)] : pick_reg(c), index = 4, scale = 0;
@@ -372,6 +372,8 @@ static void pick_mem(struct test_case *c, struct encoding *e, bool far)
 	/* Pages meet in the middle: crossing accesses are common there. */
 	if (!far && below(4) == 0)
 		target = at = (uint64_t)(uintptr_t)data + 4096 - 1 - below(8);
+	if (aligned)
+		target = at = target & ~UINT64_C(15);
 	e->has_modrm = true;
 	if (!c->in_sequence && below(8) == 0) {
 		e->modrm = (uint8_t)((e->modrm & 0x38) | 5); /* RIP-relative; disp set later */
@@ -509,9 +511,13 @@ static void make(struct test_case *c, const struct row *row)
 		e.modrm = (uint8_t)((field & 7) << 3);
 		e.has_modrm = true;
 		mem = (row->form & MEM) || (!(row->form & REG) && below(2));
-		/* A bit offset decides how far the operand lies from its address. */
+		lock = mem && (row->form & LOCK) && below(3) == 0;
+		/*
+		 * A bit offset decides how far the operand lies from its address. Hosts
+		 * punish locked accesses across cache lines with a pause.
+		 */
 		if (mem)
-			pick_mem(c, &e, row->form & BITREG);
+			pick_mem(c, &e, row->form & BITREG, lock || !strncmp(row->name, "xchg", 4));
 		else {
 			unsigned rm = pick_reg(c);
 
@@ -524,7 +530,6 @@ static void make(struct test_case *c, const struct row *row)
 			/* No high-byte registers among bases' parts: BH is RBX's. */
 			e.force_rex = true;
 		}
-		lock = mem && (row->form & LOCK) && below(3) == 0;
 		/* The register's destination form (opcode bit 1) has no LOCK. */
 		if ((row->form & RM) && row->map == 0 && (row->opcode & 2) && row->opcode < 0x40)
 			lock = false;
