@@ -74,7 +74,7 @@ static _Noreturn void wrong(const char *name, const char *text, const char *what
 static uint64_t number(size_t row, const char *text)
 {
 	const bool digits = text[strspn(text, "0123456789")] == '\0';
-	uint64_t v;
+	uint64_t v = 0;
 	char what[80];
 
 	if ((rows[row].kind != SIZE && !digits) || proto_parse_size(text, &v))

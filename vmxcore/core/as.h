@@ -48,14 +48,14 @@ enum core_map_kind {
 };
 
 struct core_map_op {
-	uint32_t kind;	  /* enum core_map_kind */
-	uint32_t prot;	  /* MAP, PROTECT */
-	uint32_t memtype; /* MAP: enum core_memtype */
-	uint32_t ignore_pat; /* MAP: bit 6 of the leaf */
-	gpa_t gpa;	  /* multiple of 4096 */
-	uint64_t size;	  /* multiple of 4096, not 0 */
+	uint32_t kind;		/* enum core_map_kind */
+	uint32_t prot;		/* MAP, PROTECT */
+	uint32_t memtype;	/* MAP: enum core_memtype */
+	uint32_t ignore_pat;	/* MAP: bit 6 of the leaf */
+	gpa_t gpa;		/* multiple of 4096 */
+	uint64_t size;		/* multiple of 4096, not 0 */
 	struct core_slot *slot; /* MAP, REMAP */
-	uint64_t offset;  /* MAP, REMAP; multiple of 4096 */
+	uint64_t offset;	/* MAP, REMAP; multiple of 4096 */
 };
 
 /* Which input was wrong, for errors that name the field. */
@@ -90,9 +90,9 @@ struct core_change {
 	uint64_t tables_merged;	  /* tables replaced by a large leaf */
 	uint64_t tables_allocated, tables_freed;
 	struct inval_decision decision;
-	uint32_t invept_issued;		 /* by this change, at once */
-	uint32_t processors_interrupted; /* were in guest with this EP4TA */
-	uint32_t processors_deferred;	 /* have used it; flush before the next use */
+	uint32_t invept_issued;		      /* by this change, at once */
+	uint32_t processors_interrupted;      /* were in guest with this EP4TA */
+	uint32_t processors_deferred;	      /* have used it; flush before the next use */
 	uint64_t old_gpa_first, old_gpa_last; /* extent touched */
 };
 

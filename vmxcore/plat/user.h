@@ -55,8 +55,7 @@ int plat_mem_create(struct plat *p, enum plat_mem_kind kind, uint64_t size, int 
 /* The caller has seen to it that nothing maps it any more. */
 void plat_mem_destroy(struct plat *p, struct plat_mem *m);
 /* Copies between a slot and a buffer; -ERANGE outside. */
-int plat_mem_read(struct plat *p, const struct plat_mem *m, uint64_t offset, void *buf,
-		  size_t len);
+int plat_mem_read(struct plat *p, const struct plat_mem *m, uint64_t offset, void *buf, size_t len);
 int plat_mem_write(struct plat *p, struct plat_mem *m, uint64_t offset, const void *buf,
 		   size_t len);
 /* true if the kernel gave real huge pages (PLAT_MEM_HUGE_2M). */

@@ -59,7 +59,8 @@ struct model_config {
 	struct plat *plat; /* a plat/user.c machine; outlives the model */
 	unsigned cpus;
 	const struct model_tlb_geometry *tlb; /* NULL: model_tlb_skylake */
-	void (*misuse)(void *ctx, enum model_misuse what, unsigned cpu, hpa_t vmcs); /* may be NULL */
+	void (*misuse)(void *ctx, enum model_misuse what, unsigned cpu,
+		       hpa_t vmcs); /* may be NULL */
 	void *ctx;
 };
 
@@ -126,23 +127,23 @@ void model_cpu_advance_time(struct hw_cpu *cpu, uint64_t ticks);
 /* --- looking without touching ----------------------------------------------------- */
 
 enum model_tlb_structure {
-	MODEL_TLB_I1,	 /* first level, instructions */
-	MODEL_TLB_D1,	 /* first level, data */
-	MODEL_TLB_L2,	 /* second level, shared */
-	MODEL_TLB_PSC,	 /* paging-structure caches */
-	MODEL_TLB_GPA,	 /* guest-physical mappings */
+	MODEL_TLB_I1,  /* first level, instructions */
+	MODEL_TLB_D1,  /* first level, data */
+	MODEL_TLB_L2,  /* second level, shared */
+	MODEL_TLB_PSC, /* paging-structure caches */
+	MODEL_TLB_GPA, /* guest-physical mappings */
 	MODEL_TLB_STRUCTURES
 };
 
 struct model_tlb_entry {
-	uint64_t linear;	/* start of the page (GPA structure: guest-physical) */
-	uint64_t host;		/* host-physical start (PSC: the table it points to) */
-	uint64_t ep4ta;		/* 0: EPT was off */
-	uint64_t page_size;	/* 4 KiB, 2 MiB, 1 GiB: what the entry covers */
+	uint64_t linear;    /* start of the page (GPA structure: guest-physical) */
+	uint64_t host;	    /* host-physical start (PSC: the table it points to) */
+	uint64_t ep4ta;	    /* 0: EPT was off */
+	uint64_t page_size; /* 4 KiB, 2 MiB, 1 GiB: what the entry covers */
 	uint16_t vpid;
 	uint16_t pcid;
-	uint8_t structure;	/* enum model_tlb_structure */
-	uint8_t level;		/* PSC: 4 PML4E, 3 PDPTE, 2 PDE; else 1 */
+	uint8_t structure; /* enum model_tlb_structure */
+	uint8_t level;	   /* PSC: 4 PML4E, 3 PDPTE, 2 PDE; else 1 */
 	uint8_t global;
 	uint8_t read, write, exec, user; /* effective permissions */
 	uint8_t dirty;
