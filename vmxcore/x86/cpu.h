@@ -173,8 +173,9 @@ struct x86_cpu {
 	uint64_t zero;	     /* always 0: base or index of an address that has none */
 	uint64_t rip_page;   /* RIP of the current code page's first byte */
 
-	/* Arithmetic flags, see flags.h. */
-	uint64_t fl_z, fl_s, fl_c;
+	/* Arithmetic flags, see flags.h. z and s are kept apart: paired, they are stored as a
+	 * vector. */
+	uint64_t fl_z, fl_c, fl_s;
 
 	uint64_t data_clock;
 	struct x86_front *front; /* table of the current privilege */

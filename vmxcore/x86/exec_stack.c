@@ -57,25 +57,48 @@ int64_t x86_stack_read(struct x86_cpu *cpu, uint64_t skip, unsigned size, uint64
 	return st;
 }
 
+/* The slow paths of PUSH and POP are calls at the tail: no frame in the fast ones. */
+static X86_COLD int64_t push_slow(struct x86_cpu *cpu, const struct x86_op *op, unsigned bits,
+				  uint64_t v)
+{
+	int64_t st = x86_push(cpu, op, v, bits / 8);
+
+	return st ? st : x86_next(cpu, op);
+}
+
 X86_INLINE int64_t push_fast(struct x86_cpu *cpu, const struct x86_op *op, unsigned bits,
 			     uint64_t v)
 {
 	uint64_t sp = (cpu->st.gpr[X86_RSP] - bits / 8) & x86_mask(bits);
-	int64_t st = x86_wr(cpu, op, sp, bits, X86_SS, v);
+	uint8_t *p = x86_wr_probe(cpu, sp, bits);
 
-	if (X86_UNLIKELY(st))
-		return st;
+	if (!p)
+		return push_slow(cpu, op, bits, v);
+	x86_host_store(p, bits, v);
 	cpu->st.gpr[X86_RSP] = sp;
+	return x86_next(cpu, op);
+}
+
+static X86_COLD int64_t pop_slow(struct x86_cpu *cpu, const struct x86_op *op, unsigned bits)
+{
+	uint64_t v;
+	int64_t st;
+
+	x86_sync(cpu, op);
+	st = x86_stack_read(cpu, 0, bits / 8, &v);
+	if (st)
+		return st;
+	x86_sp_set(cpu, x86_sp(cpu) + bits / 8);
+	x86_set(cpu, op->dst, bits, v);
 	return x86_next(cpu, op);
 }
 
 X86_INLINE int64_t pop_fast(struct x86_cpu *cpu, const struct x86_op *op, unsigned bits)
 {
 	uint64_t sp = cpu->st.gpr[X86_RSP] & x86_mask(bits), v;
-	int64_t st = x86_rd(cpu, op, sp, bits, X86_SS, &v);
 
-	if (X86_UNLIKELY(st))
-		return st;
+	if (!x86_rd_probe(cpu, sp, bits, &v))
+		return pop_slow(cpu, op, bits);
 	cpu->st.gpr[X86_RSP] = (sp + bits / 8) & x86_mask(bits);
 	x86_set(cpu, op->dst, bits, v);
 	return x86_next(cpu, op);

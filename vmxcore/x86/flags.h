@@ -68,8 +68,9 @@ X86_INLINE void x86_fl_set_co(struct x86_cpu *cpu, bool cf, bool of)
 /* Replaces CF, leaves the rest (OF is kept: it is relative to CF). */
 X86_INLINE void x86_fl_set_cf(struct x86_cpu *cpu, bool cf)
 {
-	if (x86_cf(cpu) != cf)
-		cpu->fl_c ^= X86_C_CF | X86_C_OF;
+	uint64_t change = (cpu->fl_c ^ ((uint64_t)cf << 63)) & X86_C_CF;
+
+	cpu->fl_c ^= change | change >> 1;
 }
 
 X86_INLINE void x86_fl_set_of(struct x86_cpu *cpu, bool of)
