@@ -35,6 +35,8 @@ size_t plat_user_destroy(struct plat *p);
 
 uint8_t *plat_user_base(struct plat *p);
 uint64_t plat_user_arena_bytes(struct plat *p);
+/* Pages of files that were cut short under a slot; each reads as zeros since. */
+uint64_t plat_user_pages_lost(struct plat *p);
 /* Pages handed out by plat_page_alloc() and not yet freed. */
 size_t plat_user_pages_used(struct plat *p);
 

@@ -135,9 +135,10 @@ struct engine_vm_create {
 enum engine_slot_kind { ENGINE_SLOT_ANON, ENGINE_SLOT_HUGE, ENGINE_SLOT_FILE };
 
 /*
- * slot: the caller's number, unique in the VM, not 0. fds: the file for ENGINE_SLOT_FILE, a
- * memfd that allows sealing: it is sealed against shrinking, for memory that goes away under
- * a mapping would take the engine with it.
+ * slot: the caller's number, unique in the VM, not 0. fds: the file for ENGINE_SLOT_FILE,
+ * open for reading and writing, shared with whoever else maps it. A memfd that allows
+ * sealing is sealed against shrinking; pages of another file that its owner cuts off
+ * later read as zeros, and are no longer the file's.
  */
 struct engine_slot_add {
 	uint64_t size_bytes;
