@@ -50,7 +50,9 @@ enum plat_mem_kind {
  * Memory for a slot. size is a multiple of 4096. Its host-physical start is
  * aligned to 1 GiB, 2 MiB or 4 KiB by size, unless scatter is on. For
  * PLAT_MEM_FILE, fd is used during the call only and must be at least
- * file_offset + size long. -EINVAL, -ENOMEM, -EFBIG, or what mmap says.
+ * file_offset + size long. -EINVAL, -ENOMEM, -EFBIG, or what mmap says. A memfd that
+ * allows sealing is sealed against shrinking; another file that is truncated while it
+ * is mapped makes accesses to what it lost raise SIGBUS.
  */
 int plat_mem_create(struct plat *p, enum plat_mem_kind kind, uint64_t size, int fd,
 		    uint64_t file_offset, struct plat_mem **ret);
