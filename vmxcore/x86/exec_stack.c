@@ -241,6 +241,7 @@ int64_t x86_do_leave(struct x86_cpu *cpu, const struct x86_op *op)
 struct enter_frame {
 	struct x86_ref refs[33];
 	uint64_t values[33];
+	uint64_t at[33]; /* offsets in the stack segment */
 	unsigned count;
 	uint64_t sp;
 };
@@ -251,9 +252,29 @@ static int64_t enter_push(struct x86_cpu *cpu, struct enter_frame *f, unsigned s
 
 	f->sp = (f->sp - size) & cpu->sp_mask;
 	st = x86_stack_ref(cpu, f->sp, size, X86_WRITE, &f->refs[f->count]);
-	if (!st)
-		f->values[f->count++] = v;
-	return st;
+	if (st)
+		return st;
+	f->at[f->count] = f->sp;
+	f->values[f->count++] = v;
+	return 0;
+}
+
+/* The old display may overlap the new frame: what is pushed already is seen. */
+static uint64_t enter_pushed(const struct x86_cpu *cpu, const struct enter_frame *f, unsigned size,
+			     uint64_t at, uint64_t v)
+{
+	for (unsigned k = 0; k < f->count; k++) {
+		for (unsigned i = 0; i < size; i++) {
+			uint64_t distance = (at + i - f->at[k]) & cpu->sp_mask;
+			uint64_t byte;
+
+			if (distance >= size)
+				continue;
+			byte = (f->values[k] >> (8 * distance)) & 0xff;
+			v = (v & ~(UINT64_C(0xff) << (8 * i))) | byte << (8 * i);
+		}
+	}
+	return v;
 }
 
 static int64_t enter_display(struct x86_cpu *cpu, struct enter_frame *f, unsigned size,
@@ -271,7 +292,7 @@ static int64_t enter_display(struct x86_cpu *cpu, struct enter_frame *f, unsigne
 		if (!st)
 			st = x86_ref_read(cpu, &ref, &v);
 		if (!st)
-			st = enter_push(cpu, f, size, v);
+			st = enter_push(cpu, f, size, enter_pushed(cpu, f, size, rbp, v));
 	}
 	return st ? st : enter_push(cpu, f, size, frame);
 }
