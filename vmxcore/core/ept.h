@@ -48,9 +48,10 @@ struct ept_rules {
 	bool page_2m, page_1g;
 };
 
+/* 12 for a page table's entries (level 1), 9 more for each level above. */
 static inline unsigned ept_shift(unsigned level)
 {
-	return 12 + 9 * (level - 1);
+	return 3 + 9 * level;
 }
 
 /* Bytes that one entry of this level covers. */

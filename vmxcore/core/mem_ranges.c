@@ -24,12 +24,12 @@ int mem_ranges_begin(const struct mem_ranges *from, struct mem_ranges *ret_edit)
 {
 	/* Room for a batch's first few new chunks. */
 	size_t capacity = from->count + 8;
-	struct mem_chunk **chunks = plat_calloc(capacity, sizeof(*chunks));
+	struct mem_chunk **chunks = plat_calloc(capacity, sizeof(struct mem_chunk *));
 
 	if (!chunks)
 		return -ENOMEM;
 	if (from->count != 0)
-		memcpy(chunks, from->chunks, from->count * sizeof(*chunks));
+		memcpy(chunks, from->chunks, from->count * sizeof(struct mem_chunk *));
 	*ret_edit = *from;
 	ret_edit->chunks = chunks;
 	ret_edit->capacity = capacity;

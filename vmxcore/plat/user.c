@@ -131,7 +131,8 @@ void *plat_calloc(size_t count, size_t size)
 	/* calloc() checks too, but the sanitizers' ends the program. */
 	if (size != 0 && count > SIZE_MAX / size)
 		return NULL;
-	return calloc(count, size);
+	/* Nothing asked for is something to free all the same, never "exhausted". */
+	return count * size != 0 ? calloc(count, size) : calloc(1, 1);
 }
 
 void plat_free(void *ptr)
