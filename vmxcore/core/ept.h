@@ -72,7 +72,7 @@ static inline bool ept_present(uint64_t entry, bool mode_based_exec)
 
 static inline bool ept_is_leaf(uint64_t entry, unsigned level)
 {
-	return level == 1 || (level <= 3 && (entry & EPT_LARGE) != 0);
+	return level <= 1 || (level <= 3 && (entry & EPT_LARGE) != 0);
 }
 
 /* The address bits of a leaf of this level; below them a large leaf has reserved bits. */
