@@ -810,6 +810,31 @@ static void test_endless_faults(void **state)
 	rig_delete(r);
 }
 
+/* #AC in delivering #AC, for ever: a shutdown, and the thread comes back. */
+static void test_endless_alignment_checks(void **state)
+{
+	struct x86_rig *r = sys_new(false);
+	struct x86_state *s = x86_state(r->cpu);
+
+	(void)state;
+	idt_set(r, false, 17, UCODE, 14, 3, 0);
+	CODE(r, 0x1000, 0x8b, 0x03);
+	go_user(r);
+	s->cr0 |= 0x40000;
+	s->rflags = 0x40202;
+	s->gpr[X86_RSP] = STACK3 - 1;
+	s->gpr[X86_RBX] = 0x5000;
+	r->exit_on[X86_SP_TRIPLE_FAULT] = true;
+	assert_int_equal(rig_run(r, 1, X86_STOP_BUDGET), 1); /* aligned: no fault */
+	s->rip = 0x1000;
+	s->gpr[X86_RBX] = 0x5001;
+	assert_int_equal(rig_run(r, 1, X86_STOP_EXIT), 0);
+	assert_int_equal(r->log[0].fault.vector, 17);
+	assert_int_equal(r->log[0].fault.error, 0);
+	assert_int_equal(s->rip, 0x1000);
+	rig_delete(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -831,6 +856,7 @@ int main(void)
 		cmocka_unit_test(test_far_transfers),
 		cmocka_unit_test(test_canonical),
 		cmocka_unit_test(test_endless_faults),
+		cmocka_unit_test(test_endless_alignment_checks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
