@@ -54,10 +54,10 @@ static inline unsigned ept_shift(unsigned level)
 	return 3 + 9 * level;
 }
 
-/* Bytes that one entry of this level covers. */
+/* Bytes that one entry of this level, 1 to 5, covers. The mask changes nothing for these. */
 static inline uint64_t ept_span_bytes(unsigned level)
 {
-	return UINT64_C(1) << ept_shift(level);
+	return UINT64_C(1) << (ept_shift(level) & 63);
 }
 
 static inline unsigned ept_index(uint64_t a, unsigned level)

@@ -272,7 +272,7 @@ static void link_new_table(struct ept_sync *s, uint64_t *entry, unsigned level, 
 		return;
 	s->splits++;
 	from.ad = old & AD_BITS & ~before;
-	if (from.ad != 0)
+	if (!s->dry && from.ad != 0)
 		hand_down(s, page.ptr, level - 1, &from);
 }
 
