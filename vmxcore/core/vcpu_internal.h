@@ -122,7 +122,7 @@ uint64_t vcpu_vmread(struct core_vcpu *v, uint32_t field);
 void vcpu_vmwrite(struct core_vcpu *v, uint32_t field, uint64_t value);
 
 /* Reads groups that the cache lacks. */
-void vcpu_need(struct core_vcpu *v, uint32_t groups);
+void vcpu_need(struct core_vcpu *v, uint32_t wanted);
 /* Writes what is dirty. */
 void vcpu_flush_regs(struct core_vcpu *v);
 /* Rewrites host-state fields that changed since they were written; all: every one. */

@@ -375,7 +375,8 @@ void vcpu_write_host_state(struct core_vcpu *v, bool all)
 		count--;
 	memset(&now, 0, sizeof(now));
 	hw_read_host_state(vcpu_cpu(v)->hw, &now);
-	/* The usual case, once an entry: nothing has changed. */
+	/* The usual case, once an entry: nothing has changed. Both were zeroed whole.
+	 * NOLINTNEXTLINE */
 	if (!all && memcmp(&now, &v->host, sizeof(now)) == 0)
 		return;
 	mce = (now.cr4 ^ v->host.cr4) & CR4_MCE;
@@ -385,7 +386,7 @@ void vcpu_write_host_state(struct core_vcpu *v, bool all)
 		if (all || value != get_member(&v->host, &host_rows[i]))
 			vcpu_vmwrite(v, host_rows[i].field, value);
 	}
-	v->host = now;
+	memcpy(&v->host, &now, sizeof(now)); /* padding too: they are compared as bytes */
 	/* The guest's CR4 borrows the host's MCE. */
 	if (mce != 0) {
 		vcpu_need(v, REG_CR);
