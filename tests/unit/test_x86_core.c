@@ -103,10 +103,10 @@ static void check_fault_row(const struct fault_row *row, bool cached, bool warm)
 	    r->log[last].fault.error != row->error)
 		fail_msg("%s: vector %u error %x cr2 %llx", row->name, r->log[last].fault.vector,
 			 r->log[last].fault.error, (unsigned long long)r->log[last].fault.cr2);
-	if (memcmp(s->gpr, before.gpr, sizeof(before.gpr)) || s->rip != before.rip ||
+	if (memcmp(s->gpr, before.gpr, sizeof(before.gpr)) != 0 || s->rip != before.rip ||
 	    s->rflags != before.rflags)
 		fail_msg("%s changed registers", row->name);
-	if (memcmp(memory, r->mem, RIG_BYTES))
+	if (memcmp(memory, r->mem, RIG_BYTES) != 0)
 		fail_msg("%s changed memory", row->name);
 	free(memory);
 	rig_delete(r);

@@ -354,7 +354,7 @@ static void test_double_faults(void **state)
 		r->exit_on[X86_SP_TRIPLE_FAULT] = true;
 		(void)rig_run(r, 100, X86_STOP_EXIT);
 		n = exceptions(r, seen, 8);
-		if (n != row->seen_count || memcmp(seen, row->seen, n))
+		if (n != row->seen_count || memcmp(seen, row->seen, n) != 0)
 			fail_msg("%s: %u exceptions, last %u", row->name, n, seen[n - 1]);
 		if (row->triple) {
 			assert_int_equal(r->log[r->logged - 1].what, X86_SP_TRIPLE_FAULT);
@@ -371,7 +371,7 @@ static void test_double_faults(void **state)
 static void test_vectoring_info(void **state)
 {
 	struct x86_rig *r = sys_new(true);
-	struct x86_state *s = x86_state(r->cpu);
+	struct x86_state *s;
 
 	(void)state;
 	CODE(r, 0x1000, 0x0f, 0x0b);

@@ -472,14 +472,32 @@ static void emit_prefixes(struct test_case *c, const struct row *row, const stru
 		emit(c, 0x38);
 }
 
+/*
+ * The register of a BT with memory: its value stays inside the data area. false: the
+ * register is part of the address, whose value can't be chosen.
+ */
+static bool pick_bit_offset(struct test_case *c, const struct encoding *e, unsigned bits)
+{
+	unsigned field = (e->modrm >> 3 & 7) | e->r << 3;
+	unsigned base = (e->has_sib ? e->sib & 7 : e->modrm & 7) | e->b << 3;
+	unsigned index = e->has_sib ? ((e->sib >> 3 & 7) | e->x << 3) : 16;
+	uint64_t off = rng() % (DATA_BYTES * 4) - DATA_BYTES * 2;
+
+	if (e->disp_bytes != 0xff && (field == base || field == index))
+		return false;
+	c->in.gpr[field] = bits == 16 ? (uint64_t)(int64_t)(int16_t)(off % 8000) : off;
+	return true;
+}
+
 /* Appends one instruction of the row to the case. */
 static void make(struct test_case *c, const struct row *row)
 {
-	unsigned start = c->len, bits, count = 1, vvvv = pick_reg(c), reg = pick_reg(c);
+	unsigned bits, count = 1, vvvv = pick_reg(c), reg = pick_reg(c);
 	bool p66 = false, lock = false, mem = false;
 	struct encoding e = {0};
 	uint8_t opcode = row->opcode;
 	uint64_t imm = interesting();
+	size_t at;
 
 	bits = row->form & B8 ? 8 : 32;
 	if (row->form & (V | ALLBITS)) {
@@ -495,7 +513,6 @@ static void make(struct test_case *c, const struct row *row)
 	} else if (row->form & W64) {
 		bits = below(4) ? 64 : 16;
 	}
-	/* 16-bit BSWAP, and TEST-like immediates of 66-prefixed CMPXCHG8B do not exist. */
 	p66 = bits == 16;
 	e.w = bits == 64 && !(row->form & W64);
 	if (!strcmp(row->name, "cmpxchg8b")) {
@@ -541,26 +558,10 @@ static void make(struct test_case *c, const struct row *row)
 		e.b = reg >> 3;
 		opcode = (uint8_t)(opcode | (reg & 7));
 	}
-	if (row->form & BITREG && mem) {
-		/* Stay inside the data area; the register must not be the address. */
-		unsigned field = (e.modrm >> 3 & 7) | e.r << 3;
-		uint64_t off = rng() % (DATA_BYTES * 4) - DATA_BYTES * 2;
-
-		if (field == X86_RSP || c->in.gpr[field] > UINT64_C(0x10000000000) || true) {
-			uint64_t old = c->in.gpr[field];
-			/* If the field is base or index, its value is part of the address: leave it
-			 * small. */
-			unsigned base = (e.has_sib ? e.sib & 7 : e.modrm & 7) | e.b << 3;
-			unsigned index = e.has_sib ? ((e.sib >> 3 & 7) | e.x << 3) : 99;
-
-			if (e.disp_bytes != 0xff && (field == base || field == index)) {
-				(void)old;
-				c->len = start;
-				emit(c, 0x90);
-				goto done;
-			}
-			c->in.gpr[field] = bits == 16 ? (uint64_t)(int16_t)(off % 8000) : off;
-		}
+	if ((row->form & BITREG) && mem && !pick_bit_offset(c, &e, bits)) {
+		emit(c, 0x90);
+		c->count++;
+		return;
 	}
 	if (row->form & VEX)
 		emit_vex(c, row, &e, vvvv);
@@ -604,12 +605,9 @@ static void make(struct test_case *c, const struct row *row)
 	if (!strcmp(row->name, "xlat"))
 		c->in.gpr[X86_RBX] = (uint64_t)(uintptr_t)data + below(4096);
 	c->undefined |= row->undefined;
-done:
 	c->count++;
-	if (strlen(c->name) + strlen(row->name) + 3 < sizeof(c->name)) {
-		strcat(c->name, row->name);
-		strcat(c->name, "; ");
-	}
+	at = strlen(c->name);
+	snprintf(c->name + at, sizeof(c->name) - at, "%s; ", row->name);
 }
 
 /* --- native execution ---------------------------------------------------------------------- */
