@@ -4,7 +4,7 @@
 
 #define BIT(n) (1u << (n))
 
-/* Leaf 1 EDX, and what of it leaf 0x80000001 repeats nowhere on Intel processors. */
+/* No FPU, no MMX or SSE, no local APIC, no MTRRs: those bits are 0. */
 #define F1_EDX                                                                      \
 	(BIT(2) | /* DE */ BIT(3) | /* PSE */ BIT(4) | /* TSC */ BIT(5) | /* MSR */ \
 	 BIT(6) | /* PAE */ BIT(8) | /* CX8 */ BIT(11) |		  /* SEP */ \
@@ -23,7 +23,6 @@
 
 /* Family 6, model 0x5e, stepping 3: a client core with these features. */
 #define SIGNATURE 0x000506e3u
-#define CLFLUSH_LINE (8u << 8)
 
 /* Text as CPUID hands it out: four registers, little endian. */
 #define W(a, b, c, d) \
@@ -31,9 +30,9 @@
 
 static const struct x86_cpuid_entry table[] = {
 	{0x0, 0, {0x16, W('G', 'e', 'n', 'u'), W('n', 't', 'e', 'l'), W('i', 'n', 'e', 'I')}},
-	{0x1, 0, {SIGNATURE, CLFLUSH_LINE, F1_ECX, F1_EDX}},
-	{0x2, 0, {0x00ff0001, 0, 0, 0}}, /* see leaf 4 */
-	{0x4, 0, {0, 0, 0, 0}},		 /* no caches are modelled */
+	{0x1, 0, {SIGNATURE, 0, F1_ECX, F1_EDX}},
+	{0x2, 0, {1, 0, 0, 0}}, /* no descriptors */
+	{0x4, 0, {0, 0, 0, 0}}, /* no caches are modelled */
 	{0x5, 0, {0, 0, 0, 0}},
 	{0x6, 0, {0, 0, 0, 0}},
 	{0x7, 0, {0, F7_EBX, F7_ECX, 0}},
