@@ -8,7 +8,8 @@
  *   chase      a random cycle of pointers, one a 4 KiB page, over 64 MiB; million loads a second
  *   mixed      the stream's loop over memory on the code's own page; million accesses a second
  *
- * An argument picks one of them. One JSON object a line: name, unit, the median of the rounds, and each round.
+ * An argument picks one of them. One JSON object a line: name, unit, the median of the rounds, and
+ * each round.
  */
 #include "x86/x86.h"
 

@@ -94,8 +94,8 @@ static const uint8_t guest_hello[] = {
  *    mov %ebx, 16(%ebp)
  *    jmp wait
  *    .align 4
- *   table: .long print, write, read, call, halt, exit4, exit2, exit1, outs, touch, in, out, crash, copy, fill
- *   zero: .long 0, 0
+ *   table: .long print, write, read, call, halt, exit4, exit2, exit1, outs, touch, in, out, crash,
+ * copy, fill zero: .long 0, 0
  */
 /* clang-format off */
 static const uint8_t guest_agent[] = {
