@@ -40,6 +40,10 @@ int service_take_socket(char **ret_path)
 
 	if (!n)
 		return 0;
+	if (n < 0) {
+		log_error("the descriptors of systemd can't be taken: %s", strerror(-n));
+		return n;
+	}
 	if (n != 1 || sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) <= 0) {
 		log_error("systemd handed over %d descriptors; one Unix stream socket that "
 			  "listens is needed (ListenStream= of hvd.socket)",
