@@ -2,7 +2,7 @@
 # Roles, the configuration, and what systemd sees.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 
-foreach(name access config systemd)
+foreach(name access config systemd pages)
   add_test(NAME e2e_admin_${name}
     COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/admin_${name}.py)
   set_tests_properties(e2e_admin_${name} PROPERTIES LABELS e2e TIMEOUT 300
