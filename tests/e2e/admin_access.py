@@ -3,6 +3,7 @@
 import grp
 import json
 import os
+import re
 import signal
 import stat
 import sys
@@ -11,6 +12,7 @@ import unittest
 
 from daemon_client import FLAT_SPIN, PATIENCE_S, ApiError, Client, Daemon
 
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 STRANGER = 54321  # a uid and a gid that nobody has
 STRANGERS = 54321
 
@@ -116,6 +118,22 @@ class Roles(unittest.TestCase):
                     self.assertEqual(error[0], "denied")
                     self.assertIn(f"needs the role {needed}, and has {role}", error[1])
                     self.assertIn(str(STRANGER), error[1])
+
+    def test_every_method(self):
+        """The reference tells each method's role: without parameters, it is denied first."""
+        os.chmod(self.daemon.dir, 0o755)
+        with open(os.path.join(SOURCE, "docs", "api.md"), encoding="utf-8") as f:
+            methods = dict(re.findall(r"^\| ([a-z.]+) \| `[a-z-]+` \| (observe|operate|admin) \|",
+                                      f.read(), re.M))
+        self.assertGreater(len(methods), 20)
+        roles = ["observe", "operate", "admin"]
+        for has, group in zip(roles, (OBSERVE, OPERATE, ADMIN)):
+            said = as_user(self.daemon.path, [group.gr_gid], STRANGERS,
+                           lambda c: {m: attempt(c, m) for m in methods})
+            for method, needed in methods.items():
+                with self.subTest(method=method, has=has):
+                    denied = said[method] is not None and said[method][0] == "denied"
+                    self.assertEqual(denied, roles.index(has) < roles.index(needed))
 
     def test_denials_are_logged(self):
         os.chmod(self.daemon.dir, 0o755)
