@@ -164,17 +164,19 @@ static int set_flag(struct config *c, const struct config_option *o, const char 
 static int set_word(struct config *c, const struct config_option *o, const char *text, char *why)
 {
 	const char *const *words = words_of(o);
-	char what[80] = "is not ";
-	size_t i;
+	char what[80] = "is not";
+	size_t i, n = strlen(what);
 
 	for (i = 0; words[i] && strcmp(text, words[i]) != 0; i++)
 		;
 	if (words[i])
 		return put_number(c, o, i);
-	for (i = 0; words[i]; i++) {
-		strcat(what, i ? words[i + 1] ? ", " : " or " : "");
-		strcat(what, words[i]);
-	}
+	for (i = 0; words[i] && n < sizeof(what); i++)
+		n += (size_t)snprintf(what + n, sizeof(what) - n, "%s %s",
+				      !i	     ? ""
+				      : words[i + 1] ? ","
+						     : " or",
+				      words[i]);
 	return wrong(why, text, what);
 }
 

@@ -31,9 +31,9 @@ struct config_option {
 	const char *dflt; /* "": zero */
 	const char *word; /* what stands for its value in help */
 	const char *doc;
-	enum config_kind kind;
 	size_t offset, size; /* in struct config */
 	uint64_t min, max;
+	enum config_kind kind;
 	bool live; /* a reload changes it */
 };
 

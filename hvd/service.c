@@ -73,7 +73,7 @@ static void say_status(struct service *s, const char *before)
 		 registry_count(s->hvd->registry), server_connections(s->hvd));
 	if (!*before && !strcmp(text, s->said))
 		return;
-	strcpy(s->said, text);
+	memcpy(s->said, text, sizeof(text));
 	sd_notifyf(0, "%sSTATUS=%s", before, text);
 }
 
