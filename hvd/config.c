@@ -74,7 +74,7 @@ static int put_number(struct config *c, const struct config_option *o, uint64_t 
 
 static uint64_t get_number(const struct config *c, const struct config_option *o)
 {
-	uint64_t v;
+	uint64_t v = 0;
 	uint32_t narrow;
 
 	if (o->size == sizeof(v)) {
@@ -128,7 +128,7 @@ static int set_number(struct config *c, const struct config_option *o, const cha
 {
 	const bool digits = *text && text[strspn(text, "0123456789")] == '\0';
 	char what[80];
-	uint64_t v;
+	uint64_t v = 0;
 
 	if ((o->kind != CONFIG_SIZE && !digits) || proto_parse_size(text, &v))
 		return wrong(why, text,
