@@ -601,8 +601,7 @@ static void on_rested(evutil_socket_t fd, short what, void *arg)
 	event_add(s->acceptable, NULL);
 }
 
-/* --- the server ---------------------------------------------------------------------------------
- */
+/* --- the server ---------------------------------------------------------------------------- */
 
 static mode_t socket_mode(const struct hvd_config *config)
 {

@@ -186,8 +186,9 @@ int main(void)
 	       "- What an engine can't observe is null, never 0.\n"
 	       "- A message has at most %u bytes, %u values, %u levels and %u descriptors; "
 	       "daemon.info lists every limit.\n\n",
-	       PROTO_SOCKET_DEFAULT, PROTO_BYTES_MAX, PROTO_NAME_MAX, PROTO_BATCH_MAX,
-	       PROTO_MESSAGE_MAX, PROTO_VALUES_MAX, PROTO_DEPTH_MAX, PROTO_FDS_MAX);
+	       PROTO_SOCKET_DEFAULT, (unsigned)PROTO_BYTES_MAX, (unsigned)PROTO_NAME_MAX,
+	       (unsigned)PROTO_BATCH_MAX, (unsigned)PROTO_MESSAGE_MAX, (unsigned)PROTO_VALUES_MAX,
+	       (unsigned)PROTO_DEPTH_MAX, (unsigned)PROTO_FDS_MAX);
 	print_methods();
 	print_objects();
 	print_enums();

@@ -225,8 +225,7 @@ int proto_json_parse_reply(const char *text, size_t len, struct json_object **re
 /* One line, without the newline; the string belongs to obj. */
 const char *proto_json_text(struct json_object *obj, size_t *ret_len);
 
-/* --- structures <-> JSON ------------------------------------------------------------------------
- */
+/* --- structures <-> JSON ------------------------------------------------------------------- */
 
 /*
  * obj is a JSON object or NULL (none given). Fills *out with values and defaults; memory
@@ -242,8 +241,7 @@ struct json_object *proto_encode(const struct proto_struct *desc, const void *in
  */
 struct json_object *proto_encode_params(const struct proto_struct *desc, const void *in);
 
-/* --- structures <- text of people
- * ----------------------------------------------------------------- */
+/* --- structures <- text of people ---------------------------------------------------------- */
 
 /*
  * Sets a field of *out from what a person wrote, and has_<name>; a list gets one more item.
@@ -259,8 +257,7 @@ int proto_check_required(const struct proto_struct *desc, const void *in, struct
 /* 4096, 64M, 4KiB, 0x1000. -EINVAL malformed, -ERANGE beyond 64 bits. */
 int proto_parse_size(const char *text, uint64_t *ret);
 
-/* --- schema and reference
- * --------------------------------------------------------------------------- */
+/* --- schema and reference ------------------------------------------------------------------ */
 
 /* The JSON schema of a structure; NULL when out of memory. */
 struct json_object *proto_schema(const struct proto_struct *desc);
@@ -268,8 +265,7 @@ struct json_object *proto_schema(const struct proto_struct *desc);
 struct json_object *proto_openrpc_methods(void);
 struct json_object *proto_openrpc_components(void);
 
-/* --- base64, RFC 4648, strict
- * --------------------------------------------------------------------------- */
+/* --- base64, RFC 4648, strict -------------------------------------------------------------- */
 
 /* Characters that n bytes take. */
 size_t proto_base64_length(size_t n);
@@ -277,9 +273,7 @@ void proto_base64_encode(const uint8_t *in, size_t n, char *out);
 /* out holds at least len / 4 * 3 bytes. -EINVAL if it is not base64. */
 int proto_base64_decode(const char *in, size_t len, uint8_t *out, size_t *ret_n);
 
-/* --- framing
- * -----------------------------------------------------------------------------------------------
- */
+/* --- framing ------------------------------------------------------------------------------- */
 
 /* Cuts a stream of bytes into lines. Zero-initialise it. */
 struct proto_framer {
@@ -303,8 +297,7 @@ int proto_framer_next(struct proto_framer *f, char **ret, size_t *ret_len);
 size_t proto_framer_held(const struct proto_framer *f);
 void proto_framer_free(struct proto_framer *f);
 
-/* --- for clients
- * ---------------------------------------------------------------------------------------------- */
+/* --- for clients --------------------------------------------------------------------------- */
 
 /* A connected socket (close-on-exec), or a negative errno. */
 int proto_connect(const char *path);

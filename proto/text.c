@@ -204,7 +204,6 @@ static int set_bytes(const struct setter *s, const struct proto_field *f, const 
 		     void *out)
 {
 	struct proto_bytes b = {.data = proto_alloc(s->arena, strlen(text) / 2 + 1, 1)};
-	unsigned v;
 
 	if (!b.data)
 		return proto_fail(s->err, PROTO_ERROR_NO_MEMORY, "", "out of memory");
@@ -215,8 +214,7 @@ static int set_bytes(const struct setter *s, const struct proto_field *f, const 
 		}
 		if (!isxdigit((unsigned char)p[0]) || !isxdigit((unsigned char)p[1]))
 			return not_a(s, text, "bytes in hexadecimal, two digits each");
-		sscanf(p, "%2x", &v);
-		b.data[b.size++] = (uint8_t)v;
+		b.data[b.size++] = (uint8_t)strtoul((const char[]){p[0], p[1], '\0'}, NULL, 16);
 		p += 2;
 	}
 	if (b.size < f->min || b.size > f->max)

@@ -379,8 +379,7 @@ void method_memory_write(struct call *c)
 		call_submit(c, &req, p->data.data, p->data.size, NULL, 0, on_written);
 }
 
-/* --- walks -------------------------------------------------------------------------------------
- */
+/* --- walks --------------------------------------------------------------------------------- */
 
 static void describe_ref(const struct engine_walk_ref *in, struct proto_walk_ref *out)
 {

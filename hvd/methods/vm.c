@@ -353,8 +353,7 @@ void method_vm_delete(struct call *c)
 	call_submit_raw(c, &req, NULL, 0, NULL, 0, on_deleted);
 }
 
-/* --- vm.list ------------------------------------------------------------------------------------
- */
+/* --- vm.list ------------------------------------------------------------------------------- */
 
 void method_vm_list(struct call *c)
 {

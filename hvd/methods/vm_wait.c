@@ -139,8 +139,7 @@ void waits_state_changed(struct vm *vm)
 	vm_unref(vm);
 }
 
-/* --- the console --------------------------------------------------------------------------------
- */
+/* --- the console --------------------------------------------------------------------------- */
 
 void waits_console_printed(struct vm *vm)
 {
@@ -254,8 +253,7 @@ static void fetch(struct wait *w)
 	call_failf(end(w), PROTO_ERROR_BUSY, "", "the engine takes no request: %s", strerror(-r));
 }
 
-/* --- vm.wait
- * ---------------------------------------------------------------------------------------- */
+/* --- vm.wait ------------------------------------------------------------------------------- */
 
 static bool check_params(struct call *c, const struct proto_vm_wait_params *p)
 {

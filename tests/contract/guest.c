@@ -60,6 +60,8 @@ static void string_out(struct contract *c)
 	agent_do(c, vm, AGENT_OUTS, 0x5ffff0, sizeof(text));
 	assert_int_equal(console_text(c, vm, got, sizeof(got)), sizeof(text));
 	assert_memory_equal(got, text, sizeof(text));
+	/* In parts, so that other guests and requests don't wait for all of it. */
+	assert_true(stat_of(c, vm, "emulate.instructions") >= 3);
 	end(c, vm);
 }
 
@@ -74,9 +76,44 @@ static void emulated_fault(struct contract *c)
 	op_ok(c, vm, ENGINE_VM_START);
 	s = wait_state(c, vm, ENGINE_STATE_SHUTOFF);
 	assert_int_equal(s.reason, ENGINE_REASON_EXITED);
-	assert_int_equal(s.exit_status, 0x160);
+	assert_int_equal(s.exit_status, 0x260);
 	console_text(c, vm, text, sizeof(text));
 	assert_string_equal(text, "ABCD");
+	assert_int_equal(stat_of(c, vm, "emulate.injected"), 2);
+	op_ok(c, vm, ENGINE_VM_DELETE);
+}
+
+/*
+ * A guest that is stopped while an exception is on its way into it, for its stack is
+ * protected, does not find that exception when it starts anew.
+ */
+static void stopped_in_delivery(struct contract *c)
+{
+	struct engine_request req = vm_request();
+	struct engine_map_op o = {
+		.kind = ENGINE_PROTECT, .gpa = 0x17f000, .size_bytes = 4096, .prot = ENGINE_PROT_R};
+	uint64_t vm = vm_new(c, &req, guest_faulter, sizeof(guest_faulter));
+	struct engine_state_info s;
+
+	apply_ok(c, vm, &o, 0, NULL);
+	op_ok(c, vm, ENGINE_VM_START);
+	s = wait_state(c, vm, ENGINE_STATE_PAUSED);
+	assert_int_equal(s.reason, ENGINE_REASON_EPT_DENIED);
+	assert_int_equal(s.gpa & ~UINT64_C(0xfff), 0x17f000);
+	op_ok(c, vm, ENGINE_VM_STOP);
+	o.prot = 7;
+	apply_ok(c, vm, &o, 0, NULL);
+	op_ok(c, vm, ENGINE_VM_START);
+	assert_int_equal(wait_state(c, vm, ENGINE_STATE_SHUTOFF).exit_status, 0x260);
+	/* Resumed instead of stopped, it is delivered. */
+	o.prot = ENGINE_PROT_R;
+	apply_ok(c, vm, &o, 0, NULL);
+	op_ok(c, vm, ENGINE_VM_START);
+	wait_state(c, vm, ENGINE_STATE_PAUSED);
+	o.prot = 7;
+	apply_ok(c, vm, &o, 0, NULL);
+	op_ok(c, vm, ENGINE_VM_RESUME);
+	assert_int_equal(wait_state(c, vm, ENGINE_STATE_SHUTOFF).exit_status, 0x260);
 	op_ok(c, vm, ENGINE_VM_DELETE);
 }
 
@@ -222,6 +259,7 @@ const struct contract_case guest_cases[] = {
 	{"port_accesses", port_accesses, 0},
 	{"string_out", string_out, 0},
 	{"emulated_fault", emulated_fault, 0},
+	{"stopped_in_delivery", stopped_in_delivery, 0},
 	{"vpid_keeps", vpid_keeps, ENGINE_CAP_VPID | ENGINE_CAP_TLB_STATS},
 	{"deterministic", deterministic, ENGINE_CAP_DETERMINISTIC},
 	{"configurations", configurations, ENGINE_CAP_TLB_STATS},

@@ -319,8 +319,7 @@ struct engine_tlb_stats tlb_stats_of(struct contract *c, uint64_t vm, uint32_t v
 	return ret;
 }
 
-/* --- the agent -----------------------------------------------------------------------------------
- */
+/* --- the agent ----------------------------------------------------------------------------- */
 
 uint64_t agent_new(struct contract *c, const struct engine_request *req)
 {

@@ -10,26 +10,42 @@ static const struct contract_case *const lists[] = {
 	lifecycle_cases, mapping_cases, guest_cases, looking_cases, request_cases,
 };
 
-static const char *engine_name;
+struct run {
+	const struct contract_case *k;
+	struct contract c;
+};
+
+static int open_engine(void **state)
+{
+	static const struct engine_config cfg = {.unsafe_hooks = 1};
+	struct run *r = *state;
+
+	contract_open(&r->c, &cfg);
+	return 0;
+}
+
+/* After a failure, too: its guests must not run on beside the next case. */
+static int close_engine(void **state)
+{
+	struct run *r = *state;
+
+	contract_close(&r->c);
+	return 0;
+}
 
 static void run_case(void **state)
 {
-	const struct contract_case *k = *state;
-	struct contract c = {.name = engine_name};
-	struct engine_config cfg = {.unsafe_hooks = 1};
+	struct run *r = *state;
 
-	contract_open(&c, &cfg);
-	if (!contract_has(&c, k->needs)) {
-		contract_close(&c);
+	if (!contract_has(&r->c, r->k->needs))
 		skip();
-	}
-	k->run(&c);
-	contract_close(&c);
+	r->k->run(&r->c);
 }
 
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[CASES_MAX];
+	static struct CMUnitTest tests[CASES_MAX];
+	static struct run runs[CASES_MAX];
 	const struct contract_case *k;
 	size_t n = 0, i;
 
@@ -37,20 +53,22 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s ENGINE [CASE]\n", argv[0]);
 		return 2;
 	}
-	engine_name = argv[1];
 	for (i = 0; i < VMX_ARRAY_SIZE(lists); i++) {
 		for (k = lists[i]; k->name; k++) {
 			if (argc > 2 && strcmp(argv[2], k->name) != 0)
 				continue;
 			if (n == CASES_MAX)
 				return 2;
-			/* cmocka takes the state as a plain pointer; cases only read it. */
-			tests[n++] = (struct CMUnitTest){
+			runs[n] = (struct run){.k = k, .c = {.name = argv[1]}};
+			tests[n] = (struct CMUnitTest){
 				.name = k->name,
 				.test_func = run_case,
-				.initial_state = (void *)(uintptr_t)k,
+				.setup_func = open_engine,
+				.teardown_func = close_engine,
+				.initial_state = &runs[n],
 			};
+			n++;
 		}
 	}
-	return _cmocka_run_group_tests(engine_name, tests, n, NULL, NULL);
+	return _cmocka_run_group_tests(argv[1], tests, n, NULL, NULL);
 }

@@ -196,30 +196,47 @@ static void file_slot(struct contract *c)
 	op_ok(c, vm, ENGINE_VM_DELETE);
 }
 
-/* A file that its owner can cut short would take the engine with it: refused. */
-static void unsealable_file(struct contract *c)
+/* A plain file is shared, too. When its owner cuts it short, what is gone reads as zeros. */
+static void plain_file(struct contract *c)
 {
 	uint64_t vm = vm_with_spare(c);
 	struct engine_request req = {.op = ENGINE_SLOT_ADD, .vm = vm};
+	struct engine_map_op o = {.kind = ENGINE_MAP,
+				  .gpa = 0x40000000,
+				  .size_bytes = 8192,
+				  .slot = 9,
+				  .prot = 3,
+				  .memtype = 6};
 	char path[] = "/tmp/contract-XXXXXX";
 	int fd = mkstemp(path);
 	struct engine_event ev;
+	uint8_t got[8];
 
 	assert_true(fd >= 0);
 	unlink(path);
 	assert_int_equal(ftruncate(fd, 8192), 0);
+	assert_int_equal(pwrite(fd, "first", 5, 0), 5);
+	assert_int_equal(pwrite(fd, "second", 6, 4096), 6);
 	req.u.slot_add =
 		(struct engine_slot_add){.slot = 9, .size_bytes = 8192, .kind = ENGINE_SLOT_FILE};
 	ev = call(c, &req, NULL, 0, &fd, 1);
-	/* tmpfs files can be sealed, others can't. */
-	if (fcntl(fd, F_GET_SEALS) < 0)
-		refused("file", &ev, -EINVAL, ENGINE_FIELD_FILE);
+	assert_int_equal(ev.error.code, 0);
+	apply_ok(c, vm, &o, 0, NULL);
+	gpa_read(c, vm, 0x40001000, got, 6);
+	assert_memory_equal(got, "second", 6);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	gpa_read(c, vm, 0x40001000, got, 6);
+	assert_memory_equal(got, "\0\0\0\0\0\0", 6);
+	gpa_write(c, vm, 0x40001000, "alive", 5);
+	gpa_read(c, vm, 0x40001000, got, 5);
+	assert_memory_equal(got, "alive", 5);
+	gpa_read(c, vm, 0x40000000, got, 5);
+	assert_memory_equal(got, "first", 5);
 	close(fd);
 	op_ok(c, vm, ENGINE_VM_DELETE);
 }
 
-/* --- mappings ----------------------------------------------------------------------------------
- */
+/* --- mappings ------------------------------------------------------------------------------ */
 
 static const struct {
 	struct engine_map_op op;
@@ -399,8 +416,7 @@ static void far_maps(struct contract *c)
 	op_ok(c, vm, ENGINE_VM_DELETE);
 }
 
-/* --- memory and looking --------------------------------------------------------------------------
- */
+/* --- memory and looking -------------------------------------------------------------------- */
 
 static const struct {
 	struct engine_mem_io io;
@@ -474,8 +490,7 @@ static void no_vm(struct contract *c)
 	}
 }
 
-/* --- submitting
- * ----------------------------------------------------------------------------------- */
+/* --- submitting ---------------------------------------------------------------------------- */
 
 static void malformed(struct contract *c)
 {
@@ -589,7 +604,7 @@ const struct contract_case request_cases[] = {
 	{"bad_files", bad_files, 0},
 	{"bad_slots", bad_slots, 0},
 	{"file_slot", file_slot, 0},
-	{"unsealable_file", unsealable_file, 0},
+	{"plain_file", plain_file, 0},
 	{"bad_maps", bad_maps, 0},
 	{"far_maps", far_maps, 0},
 	{"bad_reads", bad_reads, 0},

@@ -16,3 +16,10 @@ hvctl_e2e(verbs 300)
 hvctl_e2e(errors 300)
 hvctl_e2e(demo 600)
 hvctl_e2e(readme 300)
+
+# The benchmark must run; what it measures is nobody's business here.
+add_test(NAME bench_guest
+  COMMAND ${Python3_EXECUTABLE} -B ${PROJECT_SOURCE_DIR}/bench/guest ${CMAKE_BINARY_DIR}
+    --runs 1 --seconds 0.05)
+set_tests_properties(bench_guest PROPERTIES LABELS slow TIMEOUT 300
+  PASS_REGULAR_EXPRESSION "\"soft_to_native\": 0\\.[0-9]+")

@@ -5,9 +5,11 @@ import os
 import random
 import socket
 import tempfile
+import time
 import unittest
 
-from daemon_client import FLAT_SPIN, ApiError, Client, Daemon, MemFile, flat_printer
+from daemon_client import (FLAT_SPIN, PATIENCE_S, ApiError, Client, Daemon, MemFile,
+                           flat_printer)
 
 # method, parameters, kind, field. A VM demo with a slot s (1 MiB) exists, shutoff, with 4 MiB.
 REFUSED = [
@@ -94,7 +96,7 @@ class Hostile(unittest.TestCase):
         c.create_flat("demo", FLAT_SPIN, memory_bytes=4 << 20)
         c.call("memory.slot.add", vm="demo", slot="s", size_bytes=1 << 20)
         before = self.snapshot()
-        descriptors = self.daemon.descriptors()
+        descriptors = self.descriptors()
         for method, params, kind, field in REFUSED:
             shown = json.dumps(params)[:100]
             with self.subTest(method=method, params=shown):
@@ -104,7 +106,7 @@ class Hostile(unittest.TestCase):
                                  str(e.exception))
                 self.assertTrue(str(e.exception).startswith(method + ": "))
                 self.assertEqual(self.snapshot(), before)
-        self.assertEqual(self.daemon.descriptors(), descriptors)
+        self.expect_descriptors(descriptors)
 
     def test_garbage(self):
         """Random bytes, cut and merged: the daemon answers or hangs up, and lives."""
@@ -138,34 +140,37 @@ class Hostile(unittest.TestCase):
     def test_cut_off_requests(self):
         """A request with an image, cut off at every byte; only the whole one creates a VM."""
         image = flat_printer("x", 0)
-        descriptors = None
+        descriptors = self.descriptors()
         request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "vm.create", "params": {
             "name": "demo", "image": {"fd": 0}, "image_format": "flat"}}).encode() + b"\n"
         for cut in range(1, len(request)):
             with MemFile(image) as fd, self.daemon.client() as c:
                 c.send(request[:cut], [fd])
             self.assertEqual(self.client.call("daemon.info")["vms"], 0)
-            if cut == 1:
-                descriptors = self.settled_descriptors()
-        self.assertEqual(self.settled_descriptors(), descriptors)
+        self.expect_descriptors(descriptors)
         with MemFile(image) as fd, self.daemon.client() as c:
             c.send(request, [fd])
         while self.client.call("daemon.info")["vms"] != 1:
             pass
 
-    def settled_descriptors(self):
-        """After the daemon has noticed who is gone."""
-        last = None
-        while last != (last := self.daemon.descriptors()):
-            for _ in range(5):
-                self.client.call("daemon.info")
-        return last
+    def descriptors(self):
+        """Each call is a turn of the daemon's loop, in which it notices who has gone before."""
+        for _ in range(4):
+            self.client.call("daemon.info")
+        return self.daemon.descriptors()
+
+    def expect_descriptors(self, n):
+        """In the end, when the daemon has noticed who is gone."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self.daemon.descriptors() != n and time.monotonic() < deadline:
+            self.client.call("daemon.info")
+        self.assertEqual(self.daemon.descriptors(), n)
 
     def test_disconnects(self):
         """Clients that go with requests in progress and waits pending leave nothing behind."""
         c = self.client
         c.create_flat("spin", FLAT_SPIN, start=True)
-        before = self.settled_descriptors()
+        before = self.descriptors()
         for i in range(40):
             other = self.daemon.client()
             for _ in range(3):
@@ -178,14 +183,13 @@ class Hostile(unittest.TestCase):
             other.send(json.dumps(other.request("vm.delete", vm=name)).encode() + b"\n")
             other.send(b'{"jsonrpc":')
             other.close()
-        while c.call("daemon.info")["vms"] != 1:
-            pass
-        self.assertEqual(self.settled_descriptors(), before)
+        self.expect_descriptors(before)
+        self.assertEqual([v["vm"] for v in c.call("vm.list")["vms"]], ["spin"])
         c.call("vm.stop", vm="spin")
 
     def test_descriptor_flood(self):
         """As many descriptors as the kernel sends at a time, wanted by nobody."""
-        before = self.settled_descriptors()
+        before = self.descriptors()
         with tempfile.TemporaryFile() as f:
             for n in (1, 32, 33, 250):
                 with self.daemon.client() as c:
@@ -198,7 +202,7 @@ class Hostile(unittest.TestCase):
                         self.assertEqual(reply["error"]["data"]["kind"], "too-large")
                         self.assertEqual(reply["error"]["data"]["limit"], 32)
                     self.assertEqual(c.call("vm.list"), {"vms": []})
-        self.assertEqual(self.settled_descriptors(), before)
+        self.expect_descriptors(before)
 
     def test_limits_are_told(self):
         """A message of the size that daemon.info tells is taken; one byte more is not."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The daemon as a process: its options, its socket, its signals."""
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -100,6 +101,7 @@ class Signals(unittest.TestCase):
             first = Daemon(path=path).start()
             self.assertNotEqual(first.end(signal.SIGKILL), 0)
             first.log.close()
+            shutil.rmtree(first.dir)
             self.assertTrue(os.path.exists(path))
             with Daemon(path=path) as second, second.client() as c:
                 c.call("vm.list")

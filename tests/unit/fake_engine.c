@@ -484,8 +484,7 @@ int engine_submit(struct engine *e, const struct engine_request *req, const void
 	return 0;
 }
 
-/* --- names --------------------------------------------------------------------------------------
- */
+/* --- names --------------------------------------------------------------------------------- */
 
 const char *engine_state_name(uint32_t state)
 {

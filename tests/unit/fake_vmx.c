@@ -353,8 +353,7 @@ enum hw_result hw_vmwrite(struct hw_cpu *c, uint32_t field, uint64_t value)
 	return HW_SUCCEED;
 }
 
-/* --- invalidation -------------------------------------------------------------------------------
- */
+/* --- invalidation -------------------------------------------------------------------------- */
 
 enum hw_result hw_invept(struct hw_cpu *c, uint64_t type, const struct hw_invept_desc *desc)
 {
@@ -399,8 +398,7 @@ static void use_tlb(struct hw_cpu *c, struct fake_vmcs *v)
 	c->tlb[vpid].moves = v->moves;
 }
 
-/* --- entry checks
- * ----------------------------------------------------------------------------------- */
+/* --- entry checks -------------------------------------------------------------------------- */
 
 struct entry_check {
 	const char *name;
@@ -664,8 +662,7 @@ static bool all_pass(struct hw_cpu *c, const struct entry_check *checks, size_t 
 	return true;
 }
 
-/* --- MSR lists, entry
- * ---------------------------------------------------------------------------------- */
+/* --- MSR lists, entry ---------------------------------------------------------------------- */
 
 static void move_msrs(struct hw_cpu *c, uint32_t address_field, uint32_t count_field, bool load)
 {

@@ -364,8 +364,7 @@ static void test_params_round_trip(void **state)
 	proto_arena_free(&arena);
 }
 
-/* --- from a command line ------------------------------------------------------------------------
- */
+/* --- from a command line ------------------------------------------------------------------- */
 
 static const struct {
 	const char *text;
@@ -499,8 +498,7 @@ static void test_list_options(void **state)
 	proto_arena_free(&arena);
 }
 
-/* --- base64
- * ------------------------------------------------------------------------------------------ */
+/* --- base64 -------------------------------------------------------------------------------- */
 
 static void test_base64(void **state)
 {
@@ -528,8 +526,7 @@ static void test_base64(void **state)
 	assert_memory_equal(text, "Zm9vYg==", 8);
 }
 
-/* --- errors
- * ---------------------------------------------------------------------------------------------- */
+/* --- errors -------------------------------------------------------------------------------- */
 
 static void test_error_json(void **state)
 {
@@ -560,8 +557,7 @@ static void test_error_json(void **state)
 	assert_string_equal(err.text, "b???");
 }
 
-/* --- the tables themselves
- * ---------------------------------------------------------------------------------- */
+/* --- the tables themselves ----------------------------------------------------------------- */
 
 static void test_errors_table(void **state)
 {

@@ -187,6 +187,12 @@ static void test_merge_gathers_dirty(void **state)
 	change = mem_do(c.as, remap(GiB(1), 4096, &c.slot, GiB(1)), 0);
 	assert_int_equal(change.tables_merged, 1);
 	assert_int_equal(leaf_at(c.as, GiB(1)).entry & (EPT_A | EPT_D), 0);
+	/* Without an invalidation, too. */
+	mem_do(c.as, protect(GiB(1), 4096, CORE_PROT_R), 0);
+	touch(c.as, GiB(1) + 4096, EPT_D);
+	mem_do(c.as, protect(GiB(1), 4096, CORE_PROT_RWX), CORE_CHANGE_SKIP_INVALIDATION);
+	assert_int_equal(leaf_at(c.as, GiB(1)).page_bytes, VMX_SIZE_1G);
+	assert_int_equal(leaf_at(c.as, GiB(1)).entry & (EPT_A | EPT_D), EPT_D);
 	ad_stop(&c);
 }
 
@@ -264,8 +270,7 @@ static void test_release_order(void **state)
 	ad_stop(&l.c);
 }
 
-/* --- harvesting
- * ----------------------------------------------------------------------------------- */
+/* --- harvesting ---------------------------------------------------------------------------- */
 
 static unsigned bits_in(const uint8_t *bitmap, size_t bytes)
 {
@@ -347,8 +352,7 @@ static void test_harvest_without_ad(void **state)
 	mem_machine_stop(&m);
 }
 
-/* --- the VMM's own access
- * --------------------------------------------------------------------------- */
+/* --- the VMM's own access ------------------------------------------------------------------ */
 
 static void guest_memory(bool scatter)
 {
@@ -430,8 +434,7 @@ static void test_guest_memory(void **state)
 	guest_memory(true);
 }
 
-/* --- shapes
- * ------------------------------------------------------------------------------------------- */
+/* --- shapes -------------------------------------------------------------------------------- */
 
 static const struct {
 	uint64_t gpa, offset, size, max;

@@ -330,11 +330,13 @@ static void test_missing_members(void **state)
 {
 	static const char *const replies[] = {
 		"{}",
-		"{\"vms\":[{}],\"slots\":[{}],\"vcpus\":[{}],\"vpids\":[{}],\"entries\":[{}],"
-		"\"stats\":[{}],\"refs\":[{}],\"engines\":[{}],\"engine\":{},\"limits\":{},"
-		"\"cause\":{},\"references\":{},\"tlb\":{},\"held\":{},\"invalidation\":{}}",
-		"{\"vms\":1,\"slots\":\"x\",\"vcpus\":{},\"vpids\":null,\"entries\":[1],"
-		"\"stats\":[[]],\"refs\":[\"x\"],\"data\":5,\"state\":[],\"tlb\":[]}",
+		/* one object of every list */
+		("{\"vms\":[{}],\"slots\":[{}],\"vcpus\":[{}],\"vpids\":[{}],\"entries\":[{}],"
+		 "\"stats\":[{}],\"refs\":[{}],\"engines\":[{}],\"engine\":{},\"limits\":{},"
+		 "\"cause\":{},\"references\":{},\"tlb\":{},\"held\":{},\"invalidation\":{}}"),
+		/* wrong types everywhere */
+		("{\"vms\":1,\"slots\":\"x\",\"vcpus\":{},\"vpids\":null,\"entries\":[1],"
+		 "\"stats\":[[]],\"refs\":[\"x\"],\"data\":5,\"state\":[],\"tlb\":[]}"),
 	};
 
 	(void)state;

@@ -100,8 +100,7 @@ static enum inval_need need_by_the_manual(uint64_t o, uint64_t n, unsigned level
 	return INVAL_NONE;
 }
 
-/* --- every pair ---------------------------------------------------------------------------------
- */
+/* --- every pair ---------------------------------------------------------------------------- */
 
 /* Values that are not legal everywhere are meant to be there. */
 static const uint64_t addresses[] = {0x40000000, 0x80000000, 0x40200000, 0x40001000, 1ull << 46};
@@ -185,8 +184,7 @@ static void test_every_pair(void **state)
 	print_message("%llu pairs\n", (unsigned long long)pairs);
 }
 
-/* --- the reasons
- * ------------------------------------------------------------------------------------ */
+/* --- the reasons --------------------------------------------------------------------------- */
 
 #define AT(a) ((a) | 0ull)
 #define LEAF4K (AT(0x1000) | R | W | X | WB)
@@ -375,8 +373,7 @@ static void test_join(void **state)
 	}
 }
 
-/* --- the instructions
- * ------------------------------------------------------------------------------------ */
+/* --- the instructions ---------------------------------------------------------------------- */
 
 static const struct {
 	bool single; /* offered */
@@ -558,8 +555,7 @@ static void test_invvpid(void **state)
 	}
 }
 
-/* --- the protocol, one step after the other
- * -------------------------------------------------------------- */
+/* --- the protocol, one step after the other ------------------------------------------------ */
 
 static void expect_causes(struct mem_machine *m, unsigned cpu, uint64_t first, uint64_t deferred,
 			  uint64_t shot, uint64_t change)

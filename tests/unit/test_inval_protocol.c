@@ -186,8 +186,7 @@ static void *processor_main(void *arg)
 	return NULL;
 }
 
-/* --- the changers -------------------------------------------------------------------------------
- */
+/* --- the changers -------------------------------------------------------------------------- */
 
 struct changer {
 	struct machine *m;
@@ -278,8 +277,7 @@ static void *changer_main(void *arg)
 	return NULL;
 }
 
-/* --- putting it together
- * ------------------------------------------------------------------------------ */
+/* --- putting it together ------------------------------------------------------------------- */
 
 static void start(struct machine *m)
 {
@@ -410,8 +408,7 @@ static void test_left_out_flush_is_seen(void **state)
 	stop(&m);
 }
 
-/* --- the barrier
- * ------------------------------------------------------------------------------------------- */
+/* --- the barrier --------------------------------------------------------------------------- */
 
 /*
  * The tightest form: one processor that enters and leaves without end, one changer that

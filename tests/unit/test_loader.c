@@ -363,8 +363,7 @@ static void test_header_search(void **state)
 	}
 }
 
-/* --- what is refused ---------------------------------------------------------------------------
- */
+/* --- what is refused ----------------------------------------------------------------------- */
 
 static void no_change(struct loader_request *req)
 {

@@ -188,11 +188,11 @@ static const struct {
 	uint64_t size, set;
 	bool reserved;
 } reserved_cases[] = {
-	{4, VMX_SIZE_4K, PTE_PS, true},	     {4, VMX_SIZE_4K, VMX_BIT(46), true},
-	{4, VMX_SIZE_4K, VMX_BIT(52), false}, {4, VMX_SIZE_4K, PTE_G, false},
-	{3, VMX_SIZE_4K, VMX_BIT(51), true}, {3, VMX_SIZE_1G, VMX_BIT(13), true},
-	{3, VMX_SIZE_1G, VMX_BIT(29), true}, {3, VMX_SIZE_1G, PTE_PAT_LARGE, false},
-	{2, VMX_SIZE_2M, VMX_BIT(13), true}, {2, VMX_SIZE_2M, VMX_BIT(20), true},
+	{4, VMX_SIZE_4K, PTE_PS, true},		{4, VMX_SIZE_4K, VMX_BIT(46), true},
+	{4, VMX_SIZE_4K, VMX_BIT(52), false},	{4, VMX_SIZE_4K, PTE_G, false},
+	{3, VMX_SIZE_4K, VMX_BIT(51), true},	{3, VMX_SIZE_1G, VMX_BIT(13), true},
+	{3, VMX_SIZE_1G, VMX_BIT(29), true},	{3, VMX_SIZE_1G, PTE_PAT_LARGE, false},
+	{2, VMX_SIZE_2M, VMX_BIT(13), true},	{2, VMX_SIZE_2M, VMX_BIT(20), true},
 	{2, VMX_SIZE_2M, PTE_PAT_LARGE, false}, {1, VMX_SIZE_4K, PTE_PAT, false},
 	{1, VMX_SIZE_4K, VMX_BIT(62), false},
 };

@@ -434,9 +434,12 @@ static void capabilities(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(errors),	 cmocka_unit_test(vmxon),
-		cmocka_unit_test(launch_state),	 cmocka_unit_test(every_field),
-		cmocka_unit_test(active_on_two), cmocka_unit_test(many_active),
+		cmocka_unit_test(errors),
+		cmocka_unit_test(vmxon),
+		cmocka_unit_test(launch_state),
+		cmocka_unit_test(every_field),
+		cmocka_unit_test(active_on_two),
+		cmocka_unit_test(many_active),
 		cmocka_unit_test(colliding_addresses),
 		cmocka_unit_test(capabilities),
 	};

@@ -295,6 +295,38 @@ static void test_read_only_file(void **state)
 	assert_int_equal(plat_user_destroy(p), 0);
 }
 
+/* What its owner cuts off a plain file reads as zeros, and is counted; the rest stays shared. */
+static void test_file_cut_short(void **state)
+{
+	struct plat *p = machine((struct plat_user_config){0});
+	char path[] = "/tmp/plat-XXXXXX", buf[4];
+	int fd = mkstemp(path);
+	struct plat_mem *m;
+
+	(void)state;
+	assert_true(fd >= 0);
+	unlink(path);
+	assert_int_equal(ftruncate(fd, 3 * 4096), 0);
+	assert_int_equal(plat_mem_create(p, PLAT_MEM_FILE, 3 * 4096, fd, 0, &m), 0);
+	assert_int_equal(plat_mem_write(p, m, 0, "kept", 4), 0);
+	assert_int_equal(plat_mem_write(p, m, 4096, "gone", 4), 0);
+	assert_int_equal(plat_user_pages_lost(p), 0);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	assert_int_equal(plat_mem_read(p, m, 4096, buf, 4), 0);
+	assert_memory_equal(buf, "\0\0\0\0", 4);
+	assert_int_equal(plat_user_pages_lost(p), 1);
+	assert_int_equal(plat_mem_write(p, m, 8192, "more", 4), 0);
+	assert_int_equal(plat_mem_read(p, m, 8192, buf, 4), 0);
+	assert_memory_equal(buf, "more", 4);
+	assert_int_equal(plat_user_pages_lost(p), 2);
+	assert_int_equal(plat_mem_read(p, m, 0, buf, 4), 0);
+	assert_memory_equal(buf, "kept", 4);
+	assert_int_equal(plat_user_pages_lost(p), 2);
+	close(fd);
+	plat_mem_destroy(p, m);
+	assert_int_equal(plat_user_destroy(p), 0);
+}
+
 static void test_huge(void **state)
 {
 	struct plat *p = machine((struct plat_user_config){0});
@@ -317,8 +349,7 @@ static void test_huge(void **state)
 	assert_int_equal(plat_user_destroy(p), 0);
 }
 
-/* --- reading and writing, hooks -----------------------------------------------------------------
- */
+/* --- reading and writing, hooks ------------------------------------------------------------ */
 
 struct written {
 	uint64_t bytes, calls;
@@ -390,8 +421,7 @@ static void test_small_memory(void **state)
 	assert_null(plat_calloc(SIZE_MAX / 2, 4));
 }
 
-/* --- threads
- * --------------------------------------------------------------------------------------- */
+/* --- threads ------------------------------------------------------------------------------- */
 
 struct shared {
 	struct plat *p;
@@ -454,7 +484,7 @@ int main(void)
 		cmocka_unit_test(test_scatter),	       cmocka_unit_test(test_files),
 		cmocka_unit_test(test_read_only_file), cmocka_unit_test(test_huge),
 		cmocka_unit_test(test_copies),	       cmocka_unit_test(test_small_memory),
-		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_threads),	       cmocka_unit_test(test_file_cut_short),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

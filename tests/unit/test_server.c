@@ -377,8 +377,7 @@ static void test_bad_requests(void **state)
 	disconnect(&c);
 }
 
-/* --- framing and batches
- * -------------------------------------------------------------------------- */
+/* --- framing and batches ------------------------------------------------------------------- */
 
 static const char info_request[] = "{\"jsonrpc\":\"2.0\",\"id\":9,\"method\":\"daemon.info\"}\n";
 
@@ -500,8 +499,7 @@ static void test_oversize(void **state)
 	disconnect(&other);
 }
 
-/* --- order
- * ------------------------------------------------------------------------------------------ */
+/* --- order --------------------------------------------------------------------------------- */
 
 static void test_replies_in_order(void **state)
 {
@@ -621,8 +619,7 @@ static void test_life(void **state)
 	disconnect(&c);
 }
 
-/* --- descriptors
- * ---------------------------------------------------------------------------------------- */
+/* --- descriptors --------------------------------------------------------------------------- */
 
 static int memfd_with(const char *text)
 {
@@ -802,8 +799,7 @@ static void test_too_many_descriptors(void **state)
 	assert_int_equal(open_descriptors(), before - 1);
 }
 
-/* --- clients that go, or don't read
- * ------------------------------------------------------------------------ */
+/* --- clients that go, or don't read -------------------------------------------------------- */
 
 static void test_gone_in_mid_request(void **state)
 {
@@ -944,8 +940,7 @@ static void test_connection_limit(void **state)
 	hvd_stop(&daemon_);
 }
 
-/* --- vm.wait
- * --------------------------------------------------------------------------------------------- */
+/* --- vm.wait ------------------------------------------------------------------------------- */
 
 #define WAIT(until) "{\"vm\":\"x\",\"until\":\"" until "\"}"
 
@@ -1118,8 +1113,7 @@ static void test_wait_limit(void **state)
 	hvd_stop(&daemon_);
 }
 
-/* --- beginning and end
- * ------------------------------------------------------------------------------------- */
+/* --- beginning and end --------------------------------------------------------------------- */
 
 static void test_socket(void **state)
 {

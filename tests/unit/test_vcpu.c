@@ -372,8 +372,7 @@ static void vmcs_can_be_read(void **state)
 	assert_int_equal(core_vcpu_vmcs_read(r.v, &r.core->cpus[0], 0x7ffe, &value), -EINVAL);
 }
 
-/* --- events ------------------------------------------------------------------------------------
- */
+/* --- events -------------------------------------------------------------------------------- */
 
 static int inject(uint32_t info, uint32_t error, uint32_t length)
 {
@@ -532,8 +531,7 @@ static void exception_goes_before_interrupt(void **state)
 	assert_int_equal(hw(0)->last_event, INTR_VALID | INTR_TYPE_EXTERNAL | 0x41);
 }
 
-/* --- budget
- * ---------------------------------------------------------------------------------------- */
+/* --- budget -------------------------------------------------------------------------------- */
 
 static enum core_run_reason run_budget(uint64_t ticks, const fake_guest_fn *script, size_t n)
 {
@@ -601,8 +599,7 @@ static void without_timer_others_end_the_run(void **state)
 	assert_false(fake_get(hw(0), VMCS_PIN_CONTROLS) & PIN_PREEMPTION_TIMER);
 }
 
-/* --- states
- * ------------------------------------------------------------------------------------------- */
+/* --- states -------------------------------------------------------------------------------- */
 
 static void protected_mode_starts(void **state)
 {

@@ -100,8 +100,7 @@ static void assert_completed(uint32_t length)
 	assert_int_equal(rig_regs(&r).rip, 0x1000 + length);
 }
 
-/* --- CPUID -------------------------------------------------------------------------------------
- */
+/* --- CPUID --------------------------------------------------------------------------------- */
 
 static void cpuid_answers_by_the_table(void **state)
 {
@@ -133,8 +132,7 @@ static void cpuid_answers_by_the_table(void **state)
 	}
 }
 
-/* --- instructions that this processor doesn't have, or that do nothing
- * ----------------------------- */
+/* --- instructions that this processor doesn't have, or that do nothing --------------------- */
 
 static void undefined_instructions(void **state)
 {
@@ -174,8 +172,7 @@ static void unexpected_exits_are_reported(void **state)
 	assert_int_equal(exits_with(VMX_EXIT_TRIPLE_FAULT, 0, 0), CORE_RUN_TRIPLE_FAULT);
 }
 
-/* --- completing an instruction
- * ------------------------------------------------------------------------ */
+/* --- completing an instruction ------------------------------------------------------------- */
 
 static void completion_ends_shadow_and_rf(void **state)
 {
@@ -236,8 +233,7 @@ static void eip_wraps_outside_64_bit_mode(void **state)
 	assert_int_equal(rig_regs(&r).rip, UINT64_C(0x100000001));
 }
 
-/* --- HLT, I/O
- * -------------------------------------------------------------------------------------------- */
+/* --- HLT, I/O ------------------------------------------------------------------------------ */
 
 static void hlt_stops_unless_something_is_due(void **state)
 {
@@ -339,9 +335,7 @@ static void emulation_completes(void **state)
 	assert_int_equal(rig_regs(&r).efer, EFER_LME | EFER_LMA);
 }
 
-/* --- MSRs
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- MSRs ---------------------------------------------------------------------------------- */
 
 struct msr_case {
 	bool write;
@@ -406,8 +400,7 @@ static void msrs_by_the_table(void **state)
 	assert_int_equal(rig_regs(&r).pat, 0x0106040500070406);
 }
 
-/* --- control registers
- * ------------------------------------------------------------------------------------------- */
+/* --- control registers --------------------------------------------------------------------- */
 
 static uint64_t mov_to(unsigned cr, unsigned gpr)
 {
@@ -593,9 +586,7 @@ static void lmsw_and_clts(void **state)
 	assert_int_equal(rig_regs(&r).cr0, CR0_PE | CR0_ET);
 }
 
-/* --- exceptions
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- exceptions ---------------------------------------------------------------------------- */
 
 static void exceptions_taken_are_given_back(void **state)
 {
@@ -639,9 +630,7 @@ static void faulted_iret_blocks_nmis_again(void **state)
 	x_intr = 0;
 }
 
-/* --- EPT
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- EPT ----------------------------------------------------------------------------------- */
 
 static void ept_violations_are_judged(void **state)
 {

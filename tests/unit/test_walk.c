@@ -150,8 +150,7 @@ static struct core_walk_result walk(struct guest *g, uint64_t linear, uint32_t a
 	return r;
 }
 
-/* --- references ---------------------------------------------------------------------------------
- */
+/* --- references ---------------------------------------------------------------------------- */
 
 static const struct {
 	unsigned guest_level; /* 1: 4 KiB, 2: 2 MiB, 3: 1 GiB */
@@ -337,8 +336,7 @@ static void test_pae(void **state)
 	guest_stop(&g);
 }
 
-/* --- page faults
- * ------------------------------------------------------------------------------------- */
+/* --- page faults --------------------------------------------------------------------------- */
 
 static const struct {
 	uint64_t leaf, tables; /* flags, on top of P | ACC | DIRTY */
@@ -484,8 +482,7 @@ static void test_canonical(void **state)
 	guest_stop(&g);
 }
 
-/* --- EPT violations
- * --------------------------------------------------------------------------------------- */
+/* --- EPT violations ------------------------------------------------------------------------ */
 
 enum where { FINAL, TABLE };
 
@@ -617,8 +614,7 @@ static void test_misconfigured(void **state)
 	guest_stop(&g);
 }
 
-/* --- no trace
- * --------------------------------------------------------------------------------------------- */
+/* --- no trace ------------------------------------------------------------------------------ */
 
 static uint64_t fingerprint(struct guest *g)
 {

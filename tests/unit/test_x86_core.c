@@ -103,10 +103,10 @@ static void check_fault_row(const struct fault_row *row, bool cached, bool warm)
 	    r->log[last].fault.error != row->error)
 		fail_msg("%s: vector %u error %x cr2 %llx", row->name, r->log[last].fault.vector,
 			 r->log[last].fault.error, (unsigned long long)r->log[last].fault.cr2);
-	if (memcmp(s->gpr, before.gpr, sizeof(before.gpr)) || s->rip != before.rip ||
+	if (memcmp(s->gpr, before.gpr, sizeof(before.gpr)) != 0 || s->rip != before.rip ||
 	    s->rflags != before.rflags)
 		fail_msg("%s changed registers", row->name);
-	if (memcmp(memory, r->mem, RIG_BYTES))
+	if (memcmp(memory, r->mem, RIG_BYTES) != 0)
 		fail_msg("%s changed memory", row->name);
 	free(memory);
 	rig_delete(r);
@@ -394,8 +394,7 @@ static void test_code_page_dropped_in_block(void **state)
 	rig_delete(r);
 }
 
-/* --- code that changes --------------------------------------------------------------------------
- */
+/* --- code that changes --------------------------------------------------------------------- */
 
 /* The instruction behind the one that writes it, in the same block. */
 static void test_self_modifying(void **state)
@@ -550,8 +549,7 @@ static void test_modes_have_blocks_of_their_own(void **state)
 	rig_delete(r);
 }
 
-/* --- REP
- * -------------------------------------------------------------------------------------------- */
+/* --- REP ----------------------------------------------------------------------------------- */
 
 static void test_rep_restarts(void **state)
 {
@@ -614,8 +612,7 @@ static void test_rep_is_interruptible(void **state)
 	rig_delete(r);
 }
 
-/* --- devices
- * ---------------------------------------------------------------------------------------------- */
+/* --- devices ------------------------------------------------------------------------------- */
 
 static void test_device(void **state)
 {

@@ -104,8 +104,7 @@ static void go_user(struct x86_rig *r)
 	x86_mode_changed(r->cpu);
 }
 
-/* --- exceptions --------------------------------------------------------------------------------
- */
+/* --- exceptions ---------------------------------------------------------------------------- */
 
 struct exc_row {
 	const char *name;
@@ -294,8 +293,7 @@ static void test_bad_returns(void **state)
 	}
 }
 
-/* --- faults in delivery
- * ---------------------------------------------------------------------------- */
+/* --- faults in delivery -------------------------------------------------------------------- */
 
 /* Exceptions reported to the owner, in order. */
 static unsigned exceptions(const struct x86_rig *r, uint8_t *vectors, unsigned max)
@@ -356,7 +354,7 @@ static void test_double_faults(void **state)
 		r->exit_on[X86_SP_TRIPLE_FAULT] = true;
 		(void)rig_run(r, 100, X86_STOP_EXIT);
 		n = exceptions(r, seen, 8);
-		if (n != row->seen_count || memcmp(seen, row->seen, n))
+		if (n != row->seen_count || memcmp(seen, row->seen, n) != 0)
 			fail_msg("%s: %u exceptions, last %u", row->name, n, seen[n - 1]);
 		if (row->triple) {
 			assert_int_equal(r->log[r->logged - 1].what, X86_SP_TRIPLE_FAULT);
@@ -373,7 +371,7 @@ static void test_double_faults(void **state)
 static void test_vectoring_info(void **state)
 {
 	struct x86_rig *r = sys_new(true);
-	struct x86_state *s = x86_state(r->cpu);
+	struct x86_state *s;
 
 	(void)state;
 	CODE(r, 0x1000, 0x0f, 0x0b);
@@ -448,8 +446,7 @@ static void test_inject(void **state)
 	}
 }
 
-/* --- single step, shadows, attention
- * --------------------------------------------------------------- */
+/* --- single step, shadows, attention ------------------------------------------------------- */
 
 static void test_single_step(void **state)
 {
@@ -515,8 +512,7 @@ static void test_sti_shadow(void **state)
 	rig_delete(r);
 }
 
-/* --- system calls
- * ------------------------------------------------------------------------------------- */
+/* --- system calls -------------------------------------------------------------------------- */
 
 static void test_syscall(void **state)
 {
@@ -580,8 +576,7 @@ static void test_sysenter(void **state)
 	rig_delete(r);
 }
 
-/* --- segments
- * -------------------------------------------------------------------------------------------- */
+/* --- segments ------------------------------------------------------------------------------ */
 
 struct seg_row {
 	const char *name;
@@ -769,8 +764,7 @@ static void test_far_transfers(void **state)
 	rig_delete(r);
 }
 
-/* --- 64-bit addresses
- * --------------------------------------------------------------------------------------- */
+/* --- 64-bit addresses ---------------------------------------------------------------------- */
 
 static void test_canonical(void **state)
 {
@@ -816,6 +810,31 @@ static void test_endless_faults(void **state)
 	rig_delete(r);
 }
 
+/* #AC in delivering #AC, for ever: a shutdown, and the thread comes back. */
+static void test_endless_alignment_checks(void **state)
+{
+	struct x86_rig *r = sys_new(false);
+	struct x86_state *s = x86_state(r->cpu);
+
+	(void)state;
+	idt_set(r, false, 17, UCODE, 14, 3, 0);
+	CODE(r, 0x1000, 0x8b, 0x03);
+	go_user(r);
+	s->cr0 |= 0x40000;
+	s->rflags = 0x40202;
+	s->gpr[X86_RSP] = STACK3 - 1;
+	s->gpr[X86_RBX] = 0x5000;
+	r->exit_on[X86_SP_TRIPLE_FAULT] = true;
+	assert_int_equal(rig_run(r, 1, X86_STOP_BUDGET), 1); /* aligned: no fault */
+	s->rip = 0x1000;
+	s->gpr[X86_RBX] = 0x5001;
+	assert_int_equal(rig_run(r, 1, X86_STOP_EXIT), 0);
+	assert_int_equal(r->log[0].fault.vector, 17);
+	assert_int_equal(r->log[0].fault.error, 0);
+	assert_int_equal(s->rip, 0x1000);
+	rig_delete(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -837,6 +856,7 @@ int main(void)
 		cmocka_unit_test(test_far_transfers),
 		cmocka_unit_test(test_canonical),
 		cmocka_unit_test(test_endless_faults),
+		cmocka_unit_test(test_endless_alignment_checks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -361,7 +361,7 @@ struct encoding {
 };
 
 /* A memory operand inside the data area; sets the registers it needs (not in sequences). */
-static void pick_mem(struct test_case *c, struct encoding *e, bool far)
+static void pick_mem(struct test_case *c, struct encoding *e, bool far, bool aligned)
 {
 	static const uint8_t bases[] = {X86_RBX, X86_RSI, X86_RBP};
 	unsigned base = c->in_sequence ? bases[below(3)] : pick_reg(c), index = 4, scale = 0;
@@ -372,6 +372,8 @@ static void pick_mem(struct test_case *c, struct encoding *e, bool far)
 	/* Pages meet in the middle: crossing accesses are common there. */
 	if (!far && below(4) == 0)
 		target = at = (uint64_t)(uintptr_t)data + 4096 - 1 - below(8);
+	if (aligned)
+		target = at = target & ~UINT64_C(15);
 	e->has_modrm = true;
 	if (!c->in_sequence && below(8) == 0) {
 		e->modrm = (uint8_t)((e->modrm & 0x38) | 5); /* RIP-relative; disp set later */
@@ -470,14 +472,32 @@ static void emit_prefixes(struct test_case *c, const struct row *row, const stru
 		emit(c, 0x38);
 }
 
+/*
+ * The register of a BT with memory: its value stays inside the data area. false: the
+ * register is part of the address, whose value can't be chosen.
+ */
+static bool pick_bit_offset(struct test_case *c, const struct encoding *e, unsigned bits)
+{
+	unsigned field = (e->modrm >> 3 & 7) | e->r << 3;
+	unsigned base = (e->has_sib ? e->sib & 7 : e->modrm & 7) | e->b << 3;
+	unsigned index = e->has_sib ? ((e->sib >> 3 & 7) | e->x << 3) : 16;
+	uint64_t off = rng() % (DATA_BYTES * 4) - DATA_BYTES * 2;
+
+	if (e->disp_bytes != 0xff && (field == base || field == index))
+		return false;
+	c->in.gpr[field] = bits == 16 ? (uint64_t)(int64_t)(int16_t)(off % 8000) : off;
+	return true;
+}
+
 /* Appends one instruction of the row to the case. */
 static void make(struct test_case *c, const struct row *row)
 {
-	unsigned start = c->len, bits, count = 1, vvvv = pick_reg(c), reg = pick_reg(c);
+	unsigned bits, count = 1, vvvv = pick_reg(c), reg = pick_reg(c);
 	bool p66 = false, lock = false, mem = false;
 	struct encoding e = {0};
 	uint8_t opcode = row->opcode;
 	uint64_t imm = interesting();
+	size_t at;
 
 	bits = row->form & B8 ? 8 : 32;
 	if (row->form & (V | ALLBITS)) {
@@ -493,7 +513,6 @@ static void make(struct test_case *c, const struct row *row)
 	} else if (row->form & W64) {
 		bits = below(4) ? 64 : 16;
 	}
-	/* 16-bit BSWAP, and TEST-like immediates of 66-prefixed CMPXCHG8B do not exist. */
 	p66 = bits == 16;
 	e.w = bits == 64 && !(row->form & W64);
 	if (!strcmp(row->name, "cmpxchg8b")) {
@@ -509,9 +528,13 @@ static void make(struct test_case *c, const struct row *row)
 		e.modrm = (uint8_t)((field & 7) << 3);
 		e.has_modrm = true;
 		mem = (row->form & MEM) || (!(row->form & REG) && below(2));
-		/* A bit offset decides how far the operand lies from its address. */
+		lock = mem && (row->form & LOCK) && below(3) == 0;
+		/*
+		 * A bit offset decides how far the operand lies from its address. Hosts
+		 * punish locked accesses across cache lines with a pause.
+		 */
 		if (mem)
-			pick_mem(c, &e, row->form & BITREG);
+			pick_mem(c, &e, row->form & BITREG, lock || !strncmp(row->name, "xchg", 4));
 		else {
 			unsigned rm = pick_reg(c);
 
@@ -524,7 +547,6 @@ static void make(struct test_case *c, const struct row *row)
 			/* No high-byte registers among bases' parts: BH is RBX's. */
 			e.force_rex = true;
 		}
-		lock = mem && (row->form & LOCK) && below(3) == 0;
 		/* The register's destination form (opcode bit 1) has no LOCK. */
 		if ((row->form & RM) && row->map == 0 && (row->opcode & 2) && row->opcode < 0x40)
 			lock = false;
@@ -536,26 +558,10 @@ static void make(struct test_case *c, const struct row *row)
 		e.b = reg >> 3;
 		opcode = (uint8_t)(opcode | (reg & 7));
 	}
-	if (row->form & BITREG && mem) {
-		/* Stay inside the data area; the register must not be the address. */
-		unsigned field = (e.modrm >> 3 & 7) | e.r << 3;
-		uint64_t off = rng() % (DATA_BYTES * 4) - DATA_BYTES * 2;
-
-		if (field == X86_RSP || c->in.gpr[field] > UINT64_C(0x10000000000) || true) {
-			uint64_t old = c->in.gpr[field];
-			/* If the field is base or index, its value is part of the address: leave it
-			 * small. */
-			unsigned base = (e.has_sib ? e.sib & 7 : e.modrm & 7) | e.b << 3;
-			unsigned index = e.has_sib ? ((e.sib >> 3 & 7) | e.x << 3) : 99;
-
-			if (e.disp_bytes != 0xff && (field == base || field == index)) {
-				(void)old;
-				c->len = start;
-				emit(c, 0x90);
-				goto done;
-			}
-			c->in.gpr[field] = bits == 16 ? (uint64_t)(int16_t)(off % 8000) : off;
-		}
+	if ((row->form & BITREG) && mem && !pick_bit_offset(c, &e, bits)) {
+		emit(c, 0x90);
+		c->count++;
+		return;
 	}
 	if (row->form & VEX)
 		emit_vex(c, row, &e, vvvv);
@@ -599,12 +605,9 @@ static void make(struct test_case *c, const struct row *row)
 	if (!strcmp(row->name, "xlat"))
 		c->in.gpr[X86_RBX] = (uint64_t)(uintptr_t)data + below(4096);
 	c->undefined |= row->undefined;
-done:
 	c->count++;
-	if (strlen(c->name) + strlen(row->name) + 3 < sizeof(c->name)) {
-		strcat(c->name, row->name);
-		strcat(c->name, "; ");
-	}
+	at = strlen(c->name);
+	snprintf(c->name + at, sizeof(c->name) - at, "%s; ", row->name);
 }
 
 /* --- native execution ---------------------------------------------------------------------- */

@@ -139,8 +139,7 @@ uint64_t core_as_table_bytes(const struct core_as *as)
 	return plat_load(&as->ept.tables) * VMX_PAGE_SIZE;
 }
 
-/* --- looking ------------------------------------------------------------------------------------
- */
+/* --- looking ------------------------------------------------------------------------------- */
 
 static void describe(const struct mem_range *r, struct core_range *ret)
 {
@@ -208,8 +207,7 @@ int core_as_leaf(struct core_as *as, gpa_t a, struct core_leaf *ret)
 	return rc;
 }
 
-/* --- dirty bits ---------------------------------------------------------------------------------
- */
+/* --- dirty bits ---------------------------------------------------------------------------- */
 
 struct harvest {
 	struct core_as *as;

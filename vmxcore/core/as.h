@@ -48,14 +48,14 @@ enum core_map_kind {
 };
 
 struct core_map_op {
-	uint32_t kind;	  /* enum core_map_kind */
-	uint32_t prot;	  /* MAP, PROTECT */
-	uint32_t memtype; /* MAP: enum core_memtype */
-	uint32_t ignore_pat; /* MAP: bit 6 of the leaf */
-	gpa_t gpa;	  /* multiple of 4096 */
-	uint64_t size;	  /* multiple of 4096, not 0 */
+	uint32_t kind;		/* enum core_map_kind */
+	uint32_t prot;		/* MAP, PROTECT */
+	uint32_t memtype;	/* MAP: enum core_memtype */
+	uint32_t ignore_pat;	/* MAP: bit 6 of the leaf */
+	gpa_t gpa;		/* multiple of 4096 */
+	uint64_t size;		/* multiple of 4096, not 0 */
 	struct core_slot *slot; /* MAP, REMAP */
-	uint64_t offset;  /* MAP, REMAP; multiple of 4096 */
+	uint64_t offset;	/* MAP, REMAP; multiple of 4096 */
 };
 
 /* Which input was wrong, for errors that name the field. */
@@ -85,19 +85,26 @@ struct core_conflict {
 
 /* What a transaction did, or with CORE_CHANGE_DRY_RUN would do. */
 struct core_change {
-	uint64_t entries_written; /* leaves written, set or cleared */
-	uint64_t entries_split;	  /* large leaves split */
-	uint64_t tables_merged;	  /* tables replaced by a large leaf */
+	/* Net, over the whole batch: leaves set or changed, and leaves cleared. A large leaf
+	 * that is split and tables that are merged count below, with all that lay in them. */
+	uint64_t entries_written;
+	uint64_t entries_split; /* large leaves replaced by tables */
+	uint64_t tables_merged; /* tables (with those below) replaced by a large leaf */
 	uint64_t tables_allocated, tables_freed;
 	struct inval_decision decision;
-	uint32_t invept_issued;		 /* by this change, at once */
-	uint32_t processors_interrupted; /* were in guest with this EP4TA */
-	uint32_t processors_deferred;	 /* have used it; flush before the next use */
+	uint32_t invept_issued;		      /* by this change, at once */
+	uint32_t processors_interrupted;      /* were in guest with this EP4TA */
+	uint32_t processors_deferred;	      /* have used it; flush before the next use */
 	uint64_t old_gpa_first, old_gpa_last; /* extent touched */
 };
 
 #define CORE_CHANGE_DRY_RUN 1u
-#define CORE_CHANGE_SKIP_INVALIDATION 2u /* test hook: leave the stale state in place */
+/*
+ * Test hook: leave the stale state in place. No flush, now or at a later entry, on
+ * account of this change (the next required one flushes everything, as always). Tables
+ * that may still be walked are kept until then; slots are the caller's to keep.
+ */
+#define CORE_CHANGE_SKIP_INVALIDATION 2u
 
 #define CORE_MAX_OPS 65536u
 #define CORE_MAX_RANGES 262144u
@@ -105,7 +112,7 @@ struct core_change {
 struct core_as_config {
 	uint64_t max_page_bytes; /* largest leaf: 4 KiB, 2 MiB, 1 GiB; 0: what the caps allow */
 	bool accessed_dirty;	 /* EPTP bit 6, if the processor offers it */
-	unsigned walk_length;	 /* 4; 5 where the processor offers it */
+	unsigned walk_length;	 /* 4, or 0 for that; 5 where the processor offers it */
 };
 
 /* A mapped range as core keeps it. */
@@ -145,7 +152,8 @@ int core_as_apply(struct core_as *as, struct core_cpu *this_cpu, const struct co
 		  struct core_conflict *ret_conflict);
 
 /* Gathers dirty bits of [gpa, gpa+size) as one bit a 4 KiB page (a dirty large leaf
- * sets all of its bits) and, if clear, clears D and invalidates. bitmap holds
+ * sets all of its bits) and, if clear, clears D and invalidates; a large leaf that is
+ * only partly inside stays dirty. bitmap holds
  * (size / 4096 + 7) / 8 bytes. -ENOTSUP when A/D is off. May sleep. */
 int core_as_dirty_harvest(struct core_as *as, struct core_cpu *this_cpu, gpa_t gpa, uint64_t size,
 			  bool clear, uint8_t *bitmap, struct core_change *ret_change);

@@ -72,8 +72,7 @@ static int collect_spans(struct as_change *c)
 	return 0;
 }
 
-/* --- the mapping list as a source of leaves ------------------------------------------------------
- */
+/* --- the mapping list as a source of leaves ------------------------------------------------ */
 
 static void source_hole(const struct mem_range *next, uint64_t a, struct ept_piece *ret)
 {
@@ -110,8 +109,7 @@ static void source_piece(void *ctx, uint64_t a, struct ept_piece *ret)
 	*ret = (struct ept_piece){.first = a, .end = a + bytes, .hpa = at.v, .attrs = r->attrs};
 }
 
-/* --- plan
- * ------------------------------------------------------------------------------------------- */
+/* --- plan ---------------------------------------------------------------------------------- */
 
 static void sync_pass(struct as_change *c, bool dry)
 {
@@ -140,8 +138,7 @@ static int plan(struct as_change *c)
 	return 0;
 }
 
-/* --- reserve
- * --------------------------------------------------------------------------------------- */
+/* --- reserve ------------------------------------------------------------------------------- */
 
 static void release_reserve(struct as_change *c)
 {
@@ -180,8 +177,7 @@ static int reserve(struct as_change *c)
 	return 0;
 }
 
-/* --- commit
- * --------------------------------------------------------------------------------------- */
+/* --- commit -------------------------------------------------------------------------------- */
 
 /*
  * Adds the spans' mapped bytes of a list to its slots' counts (or takes them away).
@@ -248,8 +244,7 @@ static void fill_result(struct as_change *c)
 	c->result.decision = c->sync.decision;
 }
 
-/* --- publish and release
- * ----------------------------------------------------------------------------- */
+/* --- publish and release ------------------------------------------------------------------- */
 
 void as_count_decision(struct core_as *as, struct inval_decision d)
 {

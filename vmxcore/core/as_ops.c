@@ -103,8 +103,7 @@ static int check_mapped(struct as_change *c, const struct core_map_op *op)
 	return 0;
 }
 
-/* --- the operations ------------------------------------------------------------------------------
- */
+/* --- the operations ------------------------------------------------------------------------ */
 
 static int edit_map(struct as_change *c, const struct core_map_op *op)
 {

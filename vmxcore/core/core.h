@@ -94,11 +94,11 @@ void core_destroy(struct core *core);
  * first processor's, -EBUSY CR4.VMXE is set (somebody else owns VMX), -EIO VMXON
  * failed, -ENOMEM. May sleep before VMXON.
  */
-int core_cpu_online(struct core *core, unsigned cpu, struct hw_cpu *hw);
+int core_cpu_online(struct core *core, unsigned id, struct hw_cpu *hw);
 /*
  * VMCLEARs every VMCS that is active there (their vCPUs may run elsewhere afterwards),
  * leaves VMX operation. Runs on that processor.
  */
-void core_cpu_offline(struct core *core, unsigned cpu);
+void core_cpu_offline(struct core *core, unsigned id);
 
 #endif

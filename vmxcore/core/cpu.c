@@ -34,6 +34,7 @@ static int learn_caps(struct core *core, struct hw_cpu *hw)
 	if (err < 0)
 		return err;
 	if (core->caps_known)
+		/* Both were zeroed whole before they were filled. NOLINTNEXTLINE */
 		return memcmp(&caps, &core->caps, sizeof(caps)) == 0 ? 0 : -ENOTSUP;
 	err = caps_check(&caps);
 	if (err < 0)

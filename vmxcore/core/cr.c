@@ -42,8 +42,7 @@ static bool pdptes_loadable(struct core_vcpu *v, uint64_t cr0, uint64_t cr3, uin
 	return true;
 }
 
-/* --- CR0 ---------------------------------------------------------------------------------------
- */
+/* --- CR0 ----------------------------------------------------------------------------------- */
 
 static bool cr0_combination_valid(struct core_vcpu *v, uint64_t value)
 {
@@ -86,8 +85,7 @@ static bool write_cr0(struct core_vcpu *v, uint64_t value)
 	return true;
 }
 
-/* --- CR3, CR4, CR8
- * ---------------------------------------------------------------------------------- */
+/* --- CR3, CR4, CR8 ------------------------------------------------------------------------- */
 
 static bool write_cr3(struct core_vcpu *v, uint64_t value)
 {
@@ -151,8 +149,7 @@ static const cr_write_fn cr_writes[16] = {
 	[8] = write_cr8,
 };
 
-/* --- the four kinds of access
- * --------------------------------------------------------------------------- */
+/* --- the four kinds of access -------------------------------------------------------------- */
 
 /* false: #GP(0). */
 typedef bool (*cr_access_fn)(struct core_vcpu *v, uint64_t qualification);

@@ -12,8 +12,7 @@
 #include "core/vcpu_internal.h"
 #include "core/vmcs.h"
 
-/* --- the run's budget --------------------------------------------------------------------------
- */
+/* --- the run's budget ---------------------------------------------------------------------- */
 
 /*
  * The preemption timer counts down once each 2^rate TSC ticks. Rounded up: 0 would
@@ -57,8 +56,7 @@ enum exit_step exit_preemption_timer(struct core_vcpu *v, struct core_run_exit *
 	return EXIT_RESUME;
 }
 
-/* --- coming to a processor
- * ------------------------------------------------------------------------ */
+/* --- coming to a processor ----------------------------------------------------------------- */
 
 static void link_active(struct core_vcpu *v, struct core_cpu *cpu)
 {
@@ -151,8 +149,7 @@ int core_vcpu_vmcs_read(struct core_vcpu *v, struct core_cpu *cpu, uint32_t fiel
 	return hw_vmread(cpu->hw, field, ret) == HW_SUCCEED ? 0 : -EINVAL;
 }
 
-/* --- one entry
- * -------------------------------------------------------------------------------------- */
+/* --- one entry ----------------------------------------------------------------------------- */
 
 /*
  * The tag of linear and combined mappings. What software did to the paging
@@ -251,8 +248,7 @@ static enum exit_step enter_once(struct core_vcpu *v, struct core_cpu *cpu,
 	return handle_exit(v, ret);
 }
 
-/* --- a run
- * ---------------------------------------------------------------------------------------------- */
+/* --- a run --------------------------------------------------------------------------------- */
 
 /* What an exit tells, for those who print it or act on it. */
 static void fill_report(struct core_vcpu *v, struct core_run_exit *ret)

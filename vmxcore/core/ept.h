@@ -48,15 +48,16 @@ struct ept_rules {
 	bool page_2m, page_1g;
 };
 
+/* 12 for a page table's entries (level 1), 9 more for each level above. */
 static inline unsigned ept_shift(unsigned level)
 {
-	return 12 + 9 * (level - 1);
+	return 3 + 9 * level;
 }
 
-/* Bytes that one entry of this level covers. */
+/* Bytes that one entry of this level, 1 to 5, covers. The mask changes nothing for these. */
 static inline uint64_t ept_span_bytes(unsigned level)
 {
-	return UINT64_C(1) << ept_shift(level);
+	return UINT64_C(1) << (ept_shift(level) & 63);
 }
 
 static inline unsigned ept_index(uint64_t a, unsigned level)
@@ -71,7 +72,7 @@ static inline bool ept_present(uint64_t entry, bool mode_based_exec)
 
 static inline bool ept_is_leaf(uint64_t entry, unsigned level)
 {
-	return level == 1 || (level <= 3 && (entry & EPT_LARGE) != 0);
+	return level <= 1 || (level <= 3 && (entry & EPT_LARGE) != 0);
 }
 
 /* The address bits of a leaf of this level; below them a large leaf has reserved bits. */

@@ -39,9 +39,11 @@ static enum target target_of(struct ept_sync *s, unsigned level, uint64_t first,
 	uint64_t span = ept_span_bytes(level), addr;
 
 	if (p->hole)
-		return p->end - first >= span ? TARGET_HOLE : TARGET_TABLE;
+		return level <= 1 || p->end - first >= span ? TARGET_HOLE : TARGET_TABLE;
 	addr = p->hpa + (first - p->first);
-	if (level > s->ept->leaf_level || p->end - first < span || (addr & (span - 1)) != 0)
+	/* Pieces are whole pages: at the lowest level there is nothing to divide. */
+	if (level > 1 &&
+	    (level > s->ept->leaf_level || p->end - first < span || (addr & (span - 1)) != 0))
 		return TARGET_TABLE;
 	*ret_leaf = addr | p->attrs | (level > 1 ? EPT_LARGE : 0);
 	return TARGET_LEAF;
@@ -270,7 +272,7 @@ static void link_new_table(struct ept_sync *s, uint64_t *entry, unsigned level, 
 		return;
 	s->splits++;
 	from.ad = old & AD_BITS & ~before;
-	if (from.ad != 0)
+	if (!s->dry && from.ad != 0)
 		hand_down(s, page.ptr, level - 1, &from);
 }
 

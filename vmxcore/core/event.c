@@ -56,8 +56,7 @@ void event_raise(struct core_vcpu *v, unsigned vector)
 	event_raise_info(v, vector | INTR_TYPE_HARD_EXCEPTION, 0, 0);
 }
 
-/* --- injecting ---------------------------------------------------------------------------------
- */
+/* --- injecting ----------------------------------------------------------------------------- */
 
 static bool deliverable(struct core_vcpu *v, const struct core_event *e)
 {
@@ -137,8 +136,7 @@ void event_entry_failed(struct core_vcpu *v)
 	v->events.chosen = NULL;
 }
 
-/* --- what the exit cut short
- * ------------------------------------------------------------------------- */
+/* --- what the exit cut short --------------------------------------------------------------- */
 
 static void take_back(struct core_vcpu *v, uint32_t info)
 {
@@ -184,8 +182,7 @@ void event_after_exit(struct core_vcpu *v)
 		take_back(v, info);
 }
 
-/* --- the caller's
- * --------------------------------------------------------------------------------------- */
+/* --- the caller's -------------------------------------------------------------------------- */
 
 /* Vectors that each type may have, lowest and highest; length: has an instruction length. */
 struct event_rule {

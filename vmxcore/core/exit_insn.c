@@ -89,8 +89,7 @@ enum exit_step exit_cpuid(struct core_vcpu *v, struct core_run_exit *ret)
 	return EXIT_RESUME;
 }
 
-/* --- HLT, I/O -----------------------------------------------------------------------------------
- */
+/* --- HLT, I/O ------------------------------------------------------------------------------ */
 
 enum exit_step exit_hlt(struct core_vcpu *v, struct core_run_exit *ret)
 {

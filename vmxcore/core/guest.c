@@ -102,8 +102,7 @@ int core_guest_write(struct core_as *as, gpa_t a, const void *buf, size_t len)
 	return rc;
 }
 
-/* --- compare and exchange ------------------------------------------------------------------------
- */
+/* --- compare and exchange ------------------------------------------------------------------ */
 
 #define DEFINE_CMPXCHG(bits)                                                                 \
 	typedef uint##bits##_t __attribute__((__may_alias__)) guest_u##bits;                 \

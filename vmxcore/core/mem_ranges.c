@@ -24,12 +24,12 @@ int mem_ranges_begin(const struct mem_ranges *from, struct mem_ranges *ret_edit)
 {
 	/* Room for a batch's first few new chunks. */
 	size_t capacity = from->count + 8;
-	struct mem_chunk **chunks = plat_calloc(capacity, sizeof(*chunks));
+	struct mem_chunk **chunks = plat_calloc(capacity, sizeof(struct mem_chunk *));
 
 	if (!chunks)
 		return -ENOMEM;
 	if (from->count != 0)
-		memcpy(chunks, from->chunks, from->count * sizeof(*chunks));
+		memcpy(chunks, from->chunks, from->count * sizeof(struct mem_chunk *));
 	*ret_edit = *from;
 	ret_edit->chunks = chunks;
 	ret_edit->capacity = capacity;
@@ -174,8 +174,7 @@ struct mem_pos mem_ranges_next(const struct mem_ranges *l, struct mem_pos pos)
 	return pos;
 }
 
-/* --- edits of one range ------------------------------------------------------------------------
- */
+/* --- edits of one range -------------------------------------------------------------------- */
 
 /* Halves a full chunk, so that both have room. */
 static int chunk_halve(struct mem_ranges *l, size_t at)
@@ -332,8 +331,7 @@ static int join(struct mem_ranges *l, uint64_t first, uint64_t end)
 	}
 }
 
-/* --- edits of a stretch --------------------------------------------------------------------------
- */
+/* --- edits of a stretch -------------------------------------------------------------------- */
 
 static int cut_both(struct mem_ranges *l, uint64_t first, uint64_t end)
 {

@@ -190,8 +190,7 @@ void msr_bitmap_fill(const struct core_caps *caps, uint8_t *bitmap)
 	}
 }
 
-/* --- what exits ---------------------------------------------------------------------------------
- */
+/* --- what exits ---------------------------------------------------------------------------- */
 
 /* false: #GP(0). */
 typedef bool (*msr_read_fn)(struct core_vcpu *v, uint64_t *ret);

@@ -51,8 +51,7 @@ static bool high_half_zero(uint64_t value)
 	return value >> 32 == 0;
 }
 
-/* --- control registers, debug registers, MSRs --------------------------------------------------
- */
+/* --- control registers, debug registers, MSRs ---------------------------------------------- */
 
 static bool cr0_ok(const struct check_env *e, unsigned seg)
 {
@@ -165,8 +164,7 @@ static bool tsc_aux_ok(const struct check_env *e, unsigned seg)
 	return high_half_zero(e->r->tsc_aux);
 }
 
-/* --- segments
- * ------------------------------------------------------------------------------------- */
+/* --- segments ------------------------------------------------------------------------------ */
 
 static bool tr_selector_ok(const struct check_env *e, unsigned seg)
 {
@@ -303,8 +301,7 @@ static bool ldtr_ar_ok(const struct check_env *e, unsigned seg)
 	       !(s->ar & AR_RESERVED) && granularity_ok(s);
 }
 
-/* --- descriptor tables, RIP, RFLAGS, the rest
- * -------------------------------------------------------- */
+/* --- descriptor tables, RIP, RFLAGS, the rest ---------------------------------------------- */
 
 static bool gdtr_base_ok(const struct check_env *e, unsigned seg)
 {
@@ -373,8 +370,7 @@ static bool interruptibility_ok(const struct check_env *e, unsigned seg)
 	return !(i & BLOCKED_BY_STI) || e->r->rflags & RFLAGS_IF;
 }
 
-/* --- the list
- * --------------------------------------------------------------------------------------------- */
+/* --- the list ------------------------------------------------------------------------------ */
 
 static const struct regs_check_row rows[] = {
 	{"cr0", cr0_ok, 0},

@@ -126,8 +126,7 @@ void core_vcpu_paging_state(const struct core_vcpu *v, struct core_paging_state 
 	};
 }
 
-/* --- completing an instruction
- * -------------------------------------------------------------------- */
+/* --- completing an instruction ------------------------------------------------------------- */
 
 /*
  * The end of an instruction that software completed: the shadow of STI and MOV SS
@@ -177,8 +176,7 @@ void core_vcpu_complete_io(struct core_vcpu *v, uint32_t value)
 	v->io.size = 0;
 }
 
-/* --- statistics
- * ----------------------------------------------------------------------------------- */
+/* --- statistics ---------------------------------------------------------------------------- */
 
 struct core_stats *core_vcpu_stats(struct core_vcpu *v)
 {

@@ -14,7 +14,14 @@
 #include "core/walk.h"
 
 enum core_seg {
-	CORE_ES, CORE_CS, CORE_SS, CORE_DS, CORE_FS, CORE_GS, CORE_LDTR, CORE_TR,
+	CORE_ES,
+	CORE_CS,
+	CORE_SS,
+	CORE_DS,
+	CORE_FS,
+	CORE_GS,
+	CORE_LDTR,
+	CORE_TR,
 	CORE_SEG_COUNT
 };
 
@@ -60,8 +67,8 @@ enum core_run_reason {
 	CORE_RUN_EPT_DENIED,	/* a mapped range forbids the access; RIP at the instruction */
 	CORE_RUN_EPT_MISCONFIG, /* an EPT entry of ours is malformed: a defect, reported */
 	CORE_RUN_TRIPLE_FAULT,
-	CORE_RUN_UNEXPECTED,	/* an exit reason that should not happen; see report */
-	CORE_RUN_ENTRY_FAILED,	/* VM entry failed; see report */
+	CORE_RUN_UNEXPECTED,   /* an exit reason that should not happen; see report */
+	CORE_RUN_ENTRY_FAILED, /* VM entry failed; see report */
 };
 
 struct core_io {
@@ -73,13 +80,13 @@ struct core_io {
 
 struct core_run_exit {
 	enum core_run_reason reason;
-	uint32_t exit_reason;	/* basic exit reason; bit 31 kept for late entry failures */
-	uint32_t insn_error;	/* VM-instruction error number of a failed entry, else 0 */
+	uint32_t exit_reason; /* basic exit reason; bit 31 kept for late entry failures */
+	uint32_t insn_error;  /* VM-instruction error number of a failed entry, else 0 */
 	uint64_t qualification;
 	uint64_t rip;
 	uint32_t insn_length;
-	gpa_t gpa;		/* EPT violation, misconfiguration */
-	gva_t linear;		/* if linear_valid */
+	gpa_t gpa;    /* EPT violation, misconfiguration */
+	gva_t linear; /* if linear_valid */
 	bool linear_valid;
 	struct core_io io;
 	uint32_t intr_info, intr_error; /* VM-exit interruption information */
@@ -107,7 +114,8 @@ uint32_t core_vcpu_index(const struct core_vcpu *vcpu);
  * names it, may be NULL). Not while it runs.
  */
 void core_vcpu_get_regs(const struct core_vcpu *vcpu, struct core_regs *ret);
-int core_vcpu_set_regs(struct core_vcpu *vcpu, const struct core_regs *regs, const char **ret_field);
+int core_vcpu_set_regs(struct core_vcpu *vcpu, const struct core_regs *regs,
+		       const char **ret_field);
 void core_vcpu_paging_state(const struct core_vcpu *vcpu, struct core_paging_state *ret);
 
 /* The power-up state ("Processor State After Reset"), real mode at the reset vector. */

@@ -122,7 +122,7 @@ uint64_t vcpu_vmread(struct core_vcpu *v, uint32_t field);
 void vcpu_vmwrite(struct core_vcpu *v, uint32_t field, uint64_t value);
 
 /* Reads groups that the cache lacks. */
-void vcpu_need(struct core_vcpu *v, uint32_t groups);
+void vcpu_need(struct core_vcpu *v, uint32_t wanted);
 /* Writes what is dirty. */
 void vcpu_flush_regs(struct core_vcpu *v);
 /* Rewrites host-state fields that changed since they were written; all: every one. */
@@ -168,8 +168,7 @@ void event_entry_failed(struct core_vcpu *v);
 /* Something wakes a halted vCPU. */
 bool event_wakes(struct core_vcpu *v);
 
-/* --- exits
- * ---------------------------------------------------------------------------------------- */
+/* --- exits --------------------------------------------------------------------------------- */
 
 enum exit_step { EXIT_RESUME, EXIT_RETURN };
 
@@ -195,8 +194,7 @@ enum exit_step exit_raise_gp(struct core_vcpu *v);
 void vcpu_skip_instruction(struct core_vcpu *v);
 void vcpu_advance(struct core_vcpu *v, uint32_t length);
 
-/* --- register values (core/regs_check.c)
- * ------------------------------------------------------------- */
+/* --- register values (core/regs_check.c) --------------------------------------------------- */
 
 /* 0, or -EINVAL and the name of the first register that VM entry would refuse. */
 int regs_check(const struct core_vm *vm, const struct core_regs *regs, uint32_t interruptibility,

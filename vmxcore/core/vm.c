@@ -128,8 +128,7 @@ static void learn_features(struct core_vm *vm)
 	vm->cr4_owned = vm->cr4_allowed & ~(caps->cr4_fixed0 | CR4_MCE);
 }
 
-/* --- controls -----------------------------------------------------------------------------------
- */
+/* --- controls ------------------------------------------------------------------------------ */
 
 static void set_controls(struct core_vm *vm)
 {
@@ -154,8 +153,7 @@ static void set_controls(struct core_vm *vm)
 	vm->cr0_owned = owned & ~vm_cr0_fixed1(vm) & caps->cr0_fixed1;
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------------------------- */
 
 int core_vm_create(struct core *core, const struct core_vm_config *cfg, struct core_vm **ret)
 {

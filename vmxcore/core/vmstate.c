@@ -144,8 +144,7 @@ static void write_rows(struct core_vcpu *v, const struct reg_row *rows, size_t c
 		vcpu_vmwrite(v, rows[i].field, get_member(&v->regs, &rows[i]));
 }
 
-/* --- groups that are more than rows ------------------------------------------------------------
- */
+/* --- groups that are more than rows -------------------------------------------------------- */
 
 uint64_t vm_cr0_fixed1(const struct core_vm *vm)
 {
@@ -233,8 +232,7 @@ static void write_pat_group(struct core_vcpu *v)
 		write_rows(v, pat_rows, VMX_ARRAY_SIZE(pat_rows));
 }
 
-/* --- groups
- * ----------------------------------------------------------------------------------------- */
+/* --- groups -------------------------------------------------------------------------------- */
 
 struct reg_group_row {
 	uint32_t group;
@@ -365,8 +363,7 @@ void vcpu_flush_regs(struct core_vcpu *v)
 	}
 }
 
-/* --- host state
- * ------------------------------------------------------------------------------------------ */
+/* --- host state ---------------------------------------------------------------------------- */
 
 void vcpu_write_host_state(struct core_vcpu *v, bool all)
 {
@@ -378,7 +375,8 @@ void vcpu_write_host_state(struct core_vcpu *v, bool all)
 		count--;
 	memset(&now, 0, sizeof(now));
 	hw_read_host_state(vcpu_cpu(v)->hw, &now);
-	/* The usual case, once an entry: nothing has changed. */
+	/* The usual case, once an entry: nothing has changed. Both were zeroed whole.
+	 * NOLINTNEXTLINE */
 	if (!all && memcmp(&now, &v->host, sizeof(now)) == 0)
 		return;
 	mce = (now.cr4 ^ v->host.cr4) & CR4_MCE;
@@ -388,7 +386,7 @@ void vcpu_write_host_state(struct core_vcpu *v, bool all)
 		if (all || value != get_member(&v->host, &host_rows[i]))
 			vcpu_vmwrite(v, host_rows[i].field, value);
 	}
-	v->host = now;
+	memcpy(&v->host, &now, sizeof(now)); /* padding too: they are compared as bytes */
 	/* The guest's CR4 borrows the host's MCE. */
 	if (mce != 0) {
 		vcpu_need(v, REG_CR);
@@ -396,9 +394,7 @@ void vcpu_write_host_state(struct core_vcpu *v, bool all)
 	}
 }
 
-/* --- controls
- * --------------------------------------------------------------------------------------------------
- */
+/* --- controls ------------------------------------------------------------------------------ */
 
 /*
  * #MC is the host's business. #DB and #AC are taken and given back, for a guest can

@@ -5,8 +5,8 @@
  * "Page-Fault Exceptions", "EPT Translation Mechanism", "Exit Qualification for EPT
  * Violations".
  */
-#include "core/as_internal.h"
 #include "core/walk.h"
+#include "core/as_internal.h"
 
 #define CR0_WP VMX_BIT(16)
 #define CR0_PG VMX_BIT(31)

@@ -55,11 +55,11 @@ struct core_walk_result {
 	uint32_t error_code;	/* #PF error code */
 	uint64_t qualification; /* as an EPT violation would report */
 	gpa_t fault_gpa;
-	gpa_t gpa;		/* translation, if outcome is OK */
+	gpa_t gpa; /* translation, if outcome is OK */
 	hpa_t hpa;
 	uint64_t guest_page_bytes; /* 0: guest paging is off */
 	uint64_t ept_page_bytes;
-	uint32_t permissions;	/* effective CORE_PROT_* of both dimensions */
+	uint32_t permissions; /* effective CORE_PROT_* of both dimensions */
 	bool user_accessible, global;
 	uint32_t refs_guest, refs_ept;
 	uint32_t count;

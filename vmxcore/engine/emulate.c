@@ -313,8 +313,7 @@ static void store_state(struct core_regs *r, const struct x86_state *x)
 	r->idtr_limit = x->idtr.limit;
 }
 
-/* --- one instruction ---------------------------------------------------------------------------
- */
+/* --- one instruction ----------------------------------------------------------------------- */
 
 struct emulator *emulator_new(struct plat *plat)
 {

@@ -136,8 +136,7 @@ int soft_boot_load(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
 	return 0;
 }
 
-/* --- vCPUs -------------------------------------------------------------------------------------
- */
+/* --- vCPUs --------------------------------------------------------------------------------- */
 
 /* "Guest Non-Register State" */
 #define ACTIVITY_WAIT_FOR_SIPI 3u

@@ -58,8 +58,7 @@ int soft_console_read(struct soft *s, struct soft_vm *vm, const struct queue_req
 	return 0;
 }
 
-/* --- walks --------------------------------------------------------------------------------------
- */
+/* --- walks --------------------------------------------------------------------------------- */
 
 /* What a vCPU's cached translations are tagged with now. */
 struct tags {
@@ -225,8 +224,7 @@ int soft_walk(struct soft *s, struct soft_vm *vm, const struct queue_request *rq
 	return 0;
 }
 
-/* --- tags
- * ----------------------------------------------------------------------------------------- */
+/* --- tags ---------------------------------------------------------------------------------- */
 
 /* Calls fn for each vCPU of vm, or of every VM. */
 static void each_vcpu(struct soft *s, struct soft_vm *vm,
@@ -291,8 +289,7 @@ int soft_vpid_list(struct soft *s, struct soft_vm *vm, const struct queue_reques
 	return 0;
 }
 
-/* --- the TLB's counters
- * ------------------------------------------------------------------------------ */
+/* --- the TLB's counters -------------------------------------------------------------------- */
 
 static void fill_capacity(const struct model_tlb_geometry *g, struct engine_tlb_stats *out)
 {
@@ -366,8 +363,7 @@ int soft_tlb_stats(struct soft *s, struct soft_vm *vm, const struct queue_reques
 	return 0;
 }
 
-/* --- the TLB's content
- * ----------------------------------------------------------------------------------- */
+/* --- the TLB's content --------------------------------------------------------------------- */
 
 #define NO_VCPU UINT32_MAX
 

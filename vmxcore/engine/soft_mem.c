@@ -118,7 +118,7 @@ static int check_slot(const struct soft *s, const struct soft_vm *vm,
 static int create_mem(struct soft *s, const struct engine_slot_add *a, int fd,
 		      struct plat_mem **ret, struct soft_reply *reply)
 {
-	int seals, err;
+	int err;
 
 	err = plat_mem_create(s->plat, mem_kinds[a->kind], a->size_bytes, fd, a->file_offset, ret);
 	if (err == -EFBIG)
@@ -130,17 +130,7 @@ static int create_mem(struct soft *s, const struct engine_slot_add *a, int fd,
 				 a->kind == ENGINE_SLOT_FILE ? ENGINE_FIELD_FILE
 							     : ENGINE_FIELD_SIZE,
 				 0, "the host gives no memory for it: %s", strerrordesc_np(-err));
-	if (a->kind != ENGINE_SLOT_FILE)
-		return 0;
-	/* A file cut short under a mapping would kill the process that touches it. */
-	seals = fcntl(fd, F_GET_SEALS);
-	if (seals >= 0 && (seals & F_SEAL_SHRINK))
-		return 0;
-	plat_mem_destroy(s->plat, *ret);
-	*ret = NULL;
-	return soft_fail(reply, -EINVAL, ENGINE_FIELD_FILE, 0,
-			 "the file could be cut short while it is mapped; give a memfd that allows "
-			 "sealing");
+	return 0;
 }
 
 int soft_slot_new(struct soft *s, struct soft_vm *vm, const struct engine_slot_add *a, int fd,
@@ -228,8 +218,7 @@ int soft_slot_list(struct soft *s, struct soft_vm *vm, const struct queue_reques
 	return 0;
 }
 
-/* --- mappings ----------------------------------------------------------------------------------
- */
+/* --- mappings ------------------------------------------------------------------------------ */
 
 static const enum engine_field core_fields[] = {
 	[CORE_FIELD_NONE] = ENGINE_FIELD_NONE,	      [CORE_FIELD_KIND] = ENGINE_FIELD_KIND,
@@ -523,8 +512,7 @@ out:
 	return err;
 }
 
-/* --- content ------------------------------------------------------------------------------------
- */
+/* --- content ------------------------------------------------------------------------------- */
 
 /* One page's worth of a transfer. */
 struct piece {

@@ -211,8 +211,7 @@ static void on_entry_failed(struct soft *s, struct soft_vcpu *v, const struct co
 		       v->index, x->exit_reason, x->qualification, check, x->rip);
 }
 
-/* --- emulation ----------------------------------------------------------------------------------
- */
+/* --- emulation ----------------------------------------------------------------------------- */
 
 static uint32_t emulated_in(void *ctx, uint16_t port, unsigned size)
 {
@@ -299,8 +298,7 @@ static void (*const on_exit_reason[])(struct soft *, struct soft_vcpu *,
 	[CORE_RUN_ENTRY_FAILED] = on_entry_failed,
 };
 
-/* --- quanta
- * ---------------------------------------------------------------------------------------- */
+/* --- quanta -------------------------------------------------------------------------------- */
 
 static void run_quantum(struct soft *s, struct soft_processor *p, struct soft_vcpu *v)
 {

@@ -280,8 +280,7 @@ int soft_vm_create(struct soft *s, struct soft_vm *none, const struct queue_requ
 	return 0;
 }
 
-/* --- unmaking
- * --------------------------------------------------------------------------------------- */
+/* --- unmaking ------------------------------------------------------------------------------ */
 
 void soft_vcpu_destroy(struct soft *s, struct core_vcpu *core)
 {
@@ -339,8 +338,7 @@ int soft_vm_delete(struct soft *s, struct soft_vm *vm, const struct queue_reques
 	return 0;
 }
 
-/* --- states
- * --------------------------------------------------------------------------------------------- */
+/* --- states -------------------------------------------------------------------------------- */
 
 /*
  * Starts it as new: after a first run its RAM slot is zeroed and the image put there

@@ -245,8 +245,7 @@
 #define VMERR_ENTRY_MOV_SS 26u
 #define VMERR_INVEPT_INVVPID_OPERAND 28u
 
-/* --- Exit reason field: "Format of Exit Reason" -------------------------------------------------
- */
+/* --- Exit reason field: "Format of Exit Reason" -------------------------------------------- */
 
 #define EXIT_REASON_BASIC_MASK 0xffffu
 #define EXIT_REASON_ENCLAVE VMXDEF_BIT32(27)
@@ -302,8 +301,7 @@
 /* Exceptions that deliver an error code: #DF #TS #NP #SS #GP #PF #AC #CP. */
 #define VECTORS_WITH_ERROR_CODE 0x00227d00u
 
-/* --- "Guest Non-Register State"
- * -------------------------------------------------------------------- */
+/* --- "Guest Non-Register State" ------------------------------------------------------------ */
 
 #define ACTIVITY_ACTIVE 0u
 #define ACTIVITY_HLT 1u
@@ -326,8 +324,7 @@
 #define VMCS_LINK_NONE UINT64_MAX
 #define VMCS_REVISION_SHADOW VMXDEF_BIT32(31)
 
-/* --- "Exit Qualification"
- * -------------------------------------------------------------------------- */
+/* --- "Exit Qualification" ------------------------------------------------------------------ */
 
 /* EPT violations */
 #define EPTV_READ VMX_BIT(0)
@@ -383,8 +380,7 @@
 /* Debug exceptions: bits of DR6 that the exception would set. */
 #define DBQ_DR6_MASK UINT64_C(0x1e00f) /* B0-B3, BLD, BD, BS, RTM as defined there */
 
-/* --- Control registers
- * -------------------------------------------------------------------------------- */
+/* --- Control registers --------------------------------------------------------------------- */
 
 #define CR0_PE VMX_BIT(0)
 #define CR0_MP VMX_BIT(1)
@@ -481,8 +477,7 @@
 #define CPUID_80000001_EDX_RDTSCP VMXDEF_BIT32(27)
 #define CPUID_80000001_EDX_LM VMXDEF_BIT32(29)
 
-/* --- Access rights: "Guest Register State", format of access rights
- * -------------------------------------- */
+/* --- Access rights: "Guest Register State", format of access rights ------------------------ */
 
 #define AR_TYPE_MASK 0xfu
 #define AR_TYPE_ACCESSED 1u
@@ -508,8 +503,7 @@
 #define SEL_RPL_MASK 3u
 #define SEL_TI 4u
 
-/* --- Paging-structure entries (volume 3, "Paging")
- * ------------------------------------------------------------ */
+/* --- Paging-structure entries (volume 3, "Paging") ----------------------------------------- */
 
 #define PTE_P VMX_BIT(0)
 #define PTE_W VMX_BIT(1)
@@ -532,8 +526,7 @@
 #define PFEC_RSVD 8u
 #define PFEC_I 16u
 
-/* --- EPT: "EPT Translation Mechanism"
- * ---------------------------------------------------------------------------- */
+/* --- EPT: "EPT Translation Mechanism" ------------------------------------------------------ */
 
 #define EPT_R VMX_BIT(0)
 #define EPT_W VMX_BIT(1)
@@ -566,8 +559,7 @@
 #define MEMTYPE_WP 5u
 #define MEMTYPE_WB 6u
 
-/* --- MSR areas: "VM-Entry Controls for MSRs", "Format of an MSR Entry"
- * ---------------------------------------------- */
+/* --- MSR areas: "VM-Entry Controls for MSRs", "Format of an MSR Entry" --------------------- */
 
 struct vmx_msr_entry {
 	uint32_t index;

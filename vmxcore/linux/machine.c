@@ -193,8 +193,7 @@ uint64_t machine_put(void)
 	return left;
 }
 
-/* --- the system's ways down ----------------------------------------------------------------------
- */
+/* --- the system's ways down ---------------------------------------------------------------- */
 
 /*
  * Restart and power-off reach processors by INIT, which VMX operation blocks. Runs

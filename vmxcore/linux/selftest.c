@@ -170,8 +170,7 @@ int test_change(struct test_vm *t, const char *what, const struct core_map_op *o
 	return 0;
 }
 
-/* --- loading ------------------------------------------------------------------------------------
- */
+/* --- loading ------------------------------------------------------------------------------- */
 
 static int load_file(struct test_vm *t, const char *dir)
 {
@@ -246,8 +245,7 @@ static int load(struct test_vm *t, const char *dir)
 	return err;
 }
 
-/* --- running
- * ---------------------------------------------------------------------------------------- */
+/* --- running ------------------------------------------------------------------------------- */
 
 static void console_put(struct test_vm *t, char c)
 {
@@ -343,8 +341,7 @@ static int run(struct test_vm *t)
 	return err;
 }
 
-/* --- counters
- * -------------------------------------------------------------------------------------------- */
+/* --- counters ------------------------------------------------------------------------------ */
 
 static void report_stats(const char *who, const struct core_stats *s, enum core_stat_scope scope)
 {
@@ -381,9 +378,7 @@ static int report_vcpu(struct test_vm *t)
 	return -EIO;
 }
 
-/* --- programs
- * --------------------------------------------------------------------------------------------------
- */
+/* --- programs ------------------------------------------------------------------------------ */
 
 static int run_program(const struct test_program *program, const char *dir)
 {

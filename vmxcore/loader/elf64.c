@@ -84,7 +84,7 @@ static int write_info(struct place *p, const struct long_mode *m, const struct l
 int elf64_load(struct place *p, struct loader_start *ret)
 {
 	struct elf_image elf;
-	struct long_mode m;
+	struct long_mode m = {0};
 	int err;
 
 	if (p->req->modules)

@@ -19,9 +19,9 @@
 #define plat_fetch_and(p, v) __atomic_fetch_and((p), (v), __ATOMIC_ACQ_REL)
 #define plat_fetch_or(p, v) __atomic_fetch_or((p), (v), __ATOMIC_ACQ_REL)
 #define plat_exchange(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
-#define plat_cmpxchg(p, expected, desired)                                     \
-	__atomic_compare_exchange_n((p), (expected), (desired), false,         \
-				    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+#define plat_cmpxchg(p, expected, desired)                                               \
+	__atomic_compare_exchange_n((p), (expected), (desired), false, __ATOMIC_ACQ_REL, \
+				    __ATOMIC_ACQUIRE)
 /* Full barrier: orders an earlier store before a later load. */
 #if defined(__SANITIZE_THREAD__)
 #define PLAT_THREAD_SANITIZER 1

@@ -261,8 +261,7 @@ int plat_kernel_mem_write(struct plat_mem *m, uint64_t offset, const void *buf, 
 	return 0;
 }
 
-/* --- locks --------------------------------------------------------------------------------------
- */
+/* --- locks --------------------------------------------------------------------------------- */
 
 /*
  * The kernel's queued lock in plat_lock's own word: raw_spinlock_t would bring the
@@ -330,8 +329,7 @@ void plat_mutex_unlock(struct plat_mutex *m)
 	mutex_unlock(&m->mutex);
 }
 
-/* --- processors
- * -------------------------------------------------------------------------------------- */
+/* --- processors ---------------------------------------------------------------------------- */
 
 unsigned plat_cpu_count(struct plat *p)
 {

@@ -46,8 +46,8 @@ void plat_free(void *ptr);
  * are contiguous (at most max_bytes). offset and max_bytes are multiples of 4096
  * and lie inside the memory. 0, or -ERANGE outside. Atomic.
  */
-int plat_mem_extent(const struct plat_mem *m, uint64_t offset, uint64_t max_bytes,
-		    hpa_t *ret_hpa, uint64_t *ret_bytes);
+int plat_mem_extent(const struct plat_mem *m, uint64_t offset, uint64_t max_bytes, hpa_t *ret_hpa,
+		    uint64_t *ret_bytes);
 uint64_t plat_mem_size(const struct plat_mem *m);
 
 /* --- locks ---------------------------------------------------------------------- */

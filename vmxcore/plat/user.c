@@ -3,6 +3,7 @@
 #include "plat/user.h"
 
 #include "plat/copy.h"
+#include "plat/guard.h"
 
 #include <fcntl.h>
 #include <linux/mman.h>
@@ -130,7 +131,8 @@ void *plat_calloc(size_t count, size_t size)
 	/* calloc() checks too, but the sanitizers' ends the program. */
 	if (size != 0 && count > SIZE_MAX / size)
 		return NULL;
-	return calloc(count, size);
+	/* Nothing asked for is something to free all the same, never "exhausted". */
+	return count * size != 0 ? calloc(count, size) : calloc(1, 1);
 }
 
 void plat_free(void *ptr)
@@ -359,6 +361,7 @@ size_t plat_user_destroy(struct plat *p)
 	if (!p)
 		return 0;
 	left = p->pages_used + p->slots;
+	plat_guard_remove(p->base);
 	pthread_mutex_destroy(&p->lock);
 	free(p->free_pages);
 	free(p->gaps);
@@ -371,6 +374,11 @@ size_t plat_user_destroy(struct plat *p)
 uint8_t *plat_user_base(struct plat *p)
 {
 	return p->base;
+}
+
+uint64_t plat_user_pages_lost(struct plat *p)
+{
+	return plat_guard_lost(p->base);
 }
 
 uint64_t plat_user_arena_bytes(struct plat *p)
@@ -570,7 +578,7 @@ static int map_huge(struct plat *p, struct plat_mem *m)
 
 /*
  * A file that shrinks later would turn accesses into SIGBUS. A memfd that allows
- * sealing is sealed against it; other files are their owner's word.
+ * sealing is sealed against it; under other files the arena is guarded.
  */
 static int check_file(int fd, uint64_t file_offset, uint64_t size)
 {
@@ -580,6 +588,8 @@ static int check_file(int fd, uint64_t file_offset, uint64_t size)
 		return -EINVAL;
 	if (fstat(fd, &st) != 0)
 		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
 	if ((uint64_t)st.st_size < file_offset || (uint64_t)st.st_size - file_offset < size)
 		return -EFBIG;
 	(void)fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK);
@@ -589,7 +599,10 @@ static int check_file(int fd, uint64_t file_offset, uint64_t size)
 static int map_file(struct plat *p, struct plat_mem *m, int fd, uint64_t file_offset)
 {
 	uint64_t step = m->order ? VMX_PAGE_SIZE : m->size;
+	int rc = plat_guard_add(p->base, p->cfg.arena_bytes);
 
+	if (rc)
+		return rc;
 	for (uint64_t offset = 0; offset < m->size; offset += step) {
 		void *at = mmap(p->base + mem_hpa(m, offset), step, PROT_READ | PROT_WRITE,
 				MAP_SHARED | MAP_FIXED, fd, (off_t)(file_offset + offset));

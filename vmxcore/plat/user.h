@@ -35,6 +35,8 @@ size_t plat_user_destroy(struct plat *p);
 
 uint8_t *plat_user_base(struct plat *p);
 uint64_t plat_user_arena_bytes(struct plat *p);
+/* Pages of files that were cut short under a slot; each reads as zeros since. */
+uint64_t plat_user_pages_lost(struct plat *p);
 /* Pages handed out by plat_page_alloc() and not yet freed. */
 size_t plat_user_pages_used(struct plat *p);
 
@@ -48,15 +50,16 @@ enum plat_mem_kind {
  * Memory for a slot. size is a multiple of 4096. Its host-physical start is
  * aligned to 1 GiB, 2 MiB or 4 KiB by size, unless scatter is on. For
  * PLAT_MEM_FILE, fd is used during the call only and must be at least
- * file_offset + size long. -EINVAL, -ENOMEM, -EFBIG, or what mmap says.
+ * file_offset + size long. -EINVAL, -ENOMEM, -EFBIG, or what mmap says. A memfd that
+ * allows sealing is sealed against shrinking; another file that is truncated while it
+ * is mapped makes accesses to what it lost raise SIGBUS.
  */
 int plat_mem_create(struct plat *p, enum plat_mem_kind kind, uint64_t size, int fd,
 		    uint64_t file_offset, struct plat_mem **ret);
 /* The caller has seen to it that nothing maps it any more. */
 void plat_mem_destroy(struct plat *p, struct plat_mem *m);
 /* Copies between a slot and a buffer; -ERANGE outside. */
-int plat_mem_read(struct plat *p, const struct plat_mem *m, uint64_t offset, void *buf,
-		  size_t len);
+int plat_mem_read(struct plat *p, const struct plat_mem *m, uint64_t offset, void *buf, size_t len);
 int plat_mem_write(struct plat *p, struct plat_mem *m, uint64_t offset, const void *buf,
 		   size_t len);
 /* true if the kernel gave real huge pages (PLAT_MEM_HUGE_2M). */

@@ -173,8 +173,9 @@ struct x86_cpu {
 	uint64_t zero;	     /* always 0: base or index of an address that has none */
 	uint64_t rip_page;   /* RIP of the current code page's first byte */
 
-	/* Arithmetic flags, see flags.h. */
-	uint64_t fl_z, fl_s, fl_c;
+	/* Arithmetic flags, see flags.h. z and s are kept apart: paired, they are stored as a
+	 * vector. */
+	uint64_t fl_z, fl_c, fl_s;
 
 	uint64_t data_clock;
 	struct x86_front *front; /* table of the current privilege */
@@ -321,15 +322,39 @@ X86_INLINE bool x86_is64(const struct x86_cpu *cpu)
 	return cpu->mode & X86_M_64;
 }
 
-/* --- faults (run.c) -------------------------------------------------------------- */
+/* --- faults ------------------------------------------------------------------------- */
 
 /* Fills cpu->fault; X86S_FAULT. */
-int64_t x86_fault0(struct x86_cpu *cpu, uint8_t vector);
-int64_t x86_fault_code(struct x86_cpu *cpu, uint8_t vector, uint32_t error);
+static inline int64_t x86_fault0(struct x86_cpu *cpu, uint8_t vector)
+{
+	cpu->fault = (struct x86_fault){.vector = vector};
+	return X86S_FAULT;
+}
+
+static inline int64_t x86_fault_code(struct x86_cpu *cpu, uint8_t vector, uint32_t error)
+{
+	cpu->fault = (struct x86_fault){.vector = vector, .has_error = true, .error = error};
+	return X86S_FAULT;
+}
+
 /* The same from a handler, which has not synchronised. */
-int64_t x86_op_fault0(struct x86_cpu *cpu, const struct x86_op *op, uint8_t vector);
-int64_t x86_op_gp0(struct x86_cpu *cpu, const struct x86_op *op);
-int64_t x86_status(enum x86_result r); /* 0 or X86S_* */
+static inline int64_t x86_op_fault0(struct x86_cpu *cpu, const struct x86_op *op, uint8_t vector)
+{
+	x86_sync(cpu, op);
+	return x86_fault0(cpu, vector);
+}
+
+static inline int64_t x86_op_gp0(struct x86_cpu *cpu, const struct x86_op *op)
+{
+	x86_sync(cpu, op);
+	return x86_fault_code(cpu, X86_GP, 0);
+}
+
+/* 0 or X86S_*. */
+static inline int64_t x86_status(enum x86_result r)
+{
+	return r == X86_OK ? 0 : r == X86_FAULT ? X86S_FAULT : X86S_EXIT;
+}
 
 /* Brings mode, cpl and the front table in line with the state. */
 void x86_refresh(struct x86_cpu *cpu);

@@ -30,7 +30,7 @@ struct x86_insn;
 typedef bool (*x86_build)(struct x86_insn *in, struct x86_op *op);
 
 /* Fused compare and branch: which half of a pair an instruction can be. */
-enum x86_pair { X86_PAIR_NONE, X86_PAIR_CMP, X86_PAIR_TEST, X86_PAIR_JCC };
+enum x86_pair { X86_PAIR_NONE, X86_PAIR_CMP, X86_PAIR_TEST, X86_PAIR_DEC, X86_PAIR_JCC };
 
 struct x86_insn {
 	const char *mnemonic;

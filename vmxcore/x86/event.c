@@ -10,6 +10,11 @@
 #include "x86/seg.h"
 
 #define PUSHES_MAX 6
+/*
+ * Alignment checks in the delivery of alignment checks go on for ever on hardware,
+ * unless the exception is intercepted. Here the processor shuts down.
+ */
+#define SERIAL_MAX 256
 
 /* Where an event goes, collected before anything changes. */
 struct delivery {
@@ -379,7 +384,7 @@ static int64_t ask(struct x86_cpu *cpu, struct x86_event *ev)
 /* Delivers; what goes wrong is delivered in its place. asked: the first was accepted. */
 static int64_t deliver_all(struct x86_cpu *cpu, struct x86_event ev, bool asked)
 {
-	bool diverted = false;
+	unsigned diverted = 0;
 	int64_t st;
 
 	for (;;) {
@@ -401,7 +406,7 @@ static int64_t deliver_all(struct x86_cpu *cpu, struct x86_event ev, bool asked)
 		}
 		next.fault = cpu->fault;
 		o = combine(&ev, &next);
-		if (o == TRIPLE)
+		if (o == TRIPLE || ++diverted > SERIAL_MAX)
 			return triple_fault(cpu);
 		if (o == DOUBLE) {
 			/* An exit because of it is not one during delivery. */
@@ -409,7 +414,6 @@ static int64_t deliver_all(struct x86_cpu *cpu, struct x86_event ev, bool asked)
 			next.fault = (struct x86_fault){.vector = X86_DF, .has_error = true};
 		}
 		ev = next;
-		diverted = true;
 	}
 }
 

@@ -66,76 +66,100 @@ X86_INLINE int64_t alu_reg(struct x86_cpu *cpu, const struct x86_op *op, unsigne
 	return x86_next(cpu, op);
 }
 
+/* resume: the same operation with its memory operand read (tail of the slow path). */
 X86_INLINE int64_t alu_from_mem(struct x86_cpu *cpu, const struct x86_op *op, unsigned k,
-				unsigned bits, enum x86_form form)
+				unsigned bits, enum x86_form form, x86_fn resume)
 {
 	uint64_t va, b;
 	int64_t st = x86_ea(cpu, op, form, bits, X86_READ, &va);
 
 	if (form == X86_FORM_G && X86_UNLIKELY(st))
 		return st;
-	st = x86_rd(cpu, op, va, bits, op->seg, &b);
-	if (X86_UNLIKELY(st))
-		return st;
+	if (!x86_rd_probe(cpu, va, bits, &b))
+		return x86_read_resume(cpu, op, va, bits, resume);
 	return alu_reg(cpu, op, k, bits, b);
 }
 
 X86_INLINE int64_t alu_to_mem(struct x86_cpu *cpu, const struct x86_op *op, unsigned k,
-			      unsigned bits, enum x86_form form, uint64_t b)
+			      unsigned bits, enum x86_form form, uint64_t b, x86_fn resume)
 {
 	uint64_t va, a;
 	uint8_t *p;
-	bool slow;
 	int64_t st =
 		x86_ea(cpu, op, form, bits, alu_stores(k) ? X86_READ | X86_WRITE : X86_READ, &va);
 
 	if (form == X86_FORM_G && X86_UNLIKELY(st))
 		return st;
 	if (!alu_stores(k)) {
-		st = x86_rd(cpu, op, va, bits, op->seg, &a);
-		if (X86_UNLIKELY(st))
-			return st;
+		if (!x86_rd_probe(cpu, va, bits, &a))
+			return x86_read_resume(cpu, op, va, bits, resume);
 		alu(cpu, k, a, b, bits);
 		return x86_next(cpu, op);
 	}
-	st = x86_rmw(cpu, op, va, bits, &p, &slow);
-	if (X86_UNLIKELY(st))
-		return st;
+	p = x86_wr_probe(cpu, va, bits);
+	if (!p)
+		return x86_rmw_resume(cpu, op, va, bits, resume);
 	x86_host_store(p, bits, alu(cpu, k, x86_host_load(p, bits), b, bits));
-	if (X86_UNLIKELY(slow)) {
-		st = x86_slow_commit(cpu);
-		if (st)
-			return st;
-	}
 	return x86_next(cpu, op);
+}
+
+/* Behind a slow read or read-modify-write of the destination. */
+X86_INLINE int64_t alu_resumed(struct x86_cpu *cpu, const struct x86_op *op, unsigned k,
+			       unsigned bits, uint64_t b)
+{
+	uint64_t r;
+	int64_t st;
+
+	if (!alu_stores(k)) {
+		alu(cpu, k, cpu->tmp, b, bits);
+		return x86_next(cpu, op);
+	}
+	r = alu(cpu, k, x86_host_load(cpu->rmw_buf, bits), b, bits);
+	x86_host_store(cpu->rmw_buf, bits, r);
+	st = x86_slow_commit(cpu);
+	return st ? st : x86_next(cpu, op);
 }
 
 #define ALU_MEM(K, BITS, FORM)                                                                    \
 	static int64_t alu_rm_##K##_##BITS##_##FORM(struct x86_cpu *cpu, const struct x86_op *op) \
 	{                                                                                         \
-		return alu_from_mem(cpu, op, X86_ALU_##K, BITS, X86_FORM_##FORM);                 \
+		return alu_from_mem(cpu, op, X86_ALU_##K, BITS, X86_FORM_##FORM,                  \
+				    alu_rm_##K##_##BITS);                                         \
 	}                                                                                         \
 	static int64_t alu_mr_##K##_##BITS##_##FORM(struct x86_cpu *cpu, const struct x86_op *op) \
 	{                                                                                         \
 		return alu_to_mem(cpu, op, X86_ALU_##K, BITS, X86_FORM_##FORM,                    \
-				  x86_get(cpu, op->src, BITS));                                   \
+				  x86_get(cpu, op->src, BITS), alu_mr_##K##_##BITS);              \
 	}                                                                                         \
 	static int64_t alu_mi_##K##_##BITS##_##FORM(struct x86_cpu *cpu, const struct x86_op *op) \
 	{                                                                                         \
-		return alu_to_mem(cpu, op, X86_ALU_##K, BITS, X86_FORM_##FORM, op->imm);          \
+		return alu_to_mem(cpu, op, X86_ALU_##K, BITS, X86_FORM_##FORM, op->imm,           \
+				  alu_mi_##K##_##BITS);                                           \
 	}
 
-#define ALU_HANDLERS(K, BITS)                                                            \
-	static int64_t alu_rr_##K##_##BITS(struct x86_cpu *cpu, const struct x86_op *op) \
-	{                                                                                \
-		return alu_reg(cpu, op, X86_ALU_##K, BITS, x86_get(cpu, op->src, BITS)); \
-	}                                                                                \
-	static int64_t alu_ri_##K##_##BITS(struct x86_cpu *cpu, const struct x86_op *op) \
-	{                                                                                \
-		return alu_reg(cpu, op, X86_ALU_##K, BITS, op->imm);                     \
-	}                                                                                \
-	ALU_MEM(K, BITS, B)                                                              \
-	ALU_MEM(K, BITS, F)                                                              \
+#define ALU_HANDLERS(K, BITS)                                                                     \
+	static int64_t alu_rr_##K##_##BITS(struct x86_cpu *cpu, const struct x86_op *op)          \
+	{                                                                                         \
+		return alu_reg(cpu, op, X86_ALU_##K, BITS, x86_get(cpu, op->src, BITS));          \
+	}                                                                                         \
+	static int64_t alu_ri_##K##_##BITS(struct x86_cpu *cpu, const struct x86_op *op)          \
+	{                                                                                         \
+		return alu_reg(cpu, op, X86_ALU_##K, BITS, op->imm);                              \
+	}                                                                                         \
+	static X86_COLD int64_t alu_rm_##K##_##BITS(struct x86_cpu *cpu, const struct x86_op *op) \
+	{                                                                                         \
+		return alu_reg(cpu, op, X86_ALU_##K, BITS, cpu->tmp);                             \
+	}                                                                                         \
+	static X86_COLD int64_t alu_mr_##K##_##BITS(struct x86_cpu *cpu, const struct x86_op *op) \
+	{                                                                                         \
+		return alu_resumed(cpu, op, X86_ALU_##K, BITS, x86_get(cpu, op->src, BITS));      \
+	}                                                                                         \
+	static X86_COLD int64_t alu_mi_##K##_##BITS(struct x86_cpu *cpu, const struct x86_op *op) \
+	{                                                                                         \
+		return alu_resumed(cpu, op, X86_ALU_##K, BITS, op->imm);                          \
+	}                                                                                         \
+	ALU_MEM(K, BITS, B)                                                                       \
+	ALU_MEM(K, BITS, F)                                                                       \
 	ALU_MEM(K, BITS, G)
 
 #define ALU_SIZES(K)        \
@@ -280,41 +304,50 @@ X86_INLINE uint64_t unary(struct x86_cpu *cpu, unsigned k, uint64_t a, unsigned 
 }
 
 X86_INLINE int64_t unary_mem(struct x86_cpu *cpu, const struct x86_op *op, unsigned k,
-			     unsigned bits, enum x86_form form)
+			     unsigned bits, enum x86_form form, x86_fn resume)
 {
 	uint64_t va;
 	uint8_t *p;
-	bool slow;
 	int64_t st = x86_ea(cpu, op, form, bits, X86_READ | X86_WRITE, &va);
 
 	if (form == X86_FORM_G && X86_UNLIKELY(st))
 		return st;
-	st = x86_rmw(cpu, op, va, bits, &p, &slow);
-	if (X86_UNLIKELY(st))
-		return st;
+	p = x86_wr_probe(cpu, va, bits);
+	if (!p)
+		return x86_rmw_resume(cpu, op, va, bits, resume);
 	x86_host_store(p, bits, unary(cpu, k, x86_host_load(p, bits), bits));
-	if (X86_UNLIKELY(slow)) {
-		st = x86_slow_commit(cpu);
-		if (st)
-			return st;
-	}
 	return x86_next(cpu, op);
 }
 
-#define UNARY(K, BITS)                                                                 \
-	static int64_t un_r_##K##_##BITS(struct x86_cpu *cpu, const struct x86_op *op) \
-	{                                                                              \
-		x86_set(cpu, op->dst, BITS,                                            \
-			unary(cpu, X86_UN_##K, x86_get(cpu, op->dst, BITS), BITS));    \
-		return x86_next(cpu, op);                                              \
-	}                                                                              \
-	static int64_t un_f_##K##_##BITS(struct x86_cpu *cpu, const struct x86_op *op) \
-	{                                                                              \
-		return unary_mem(cpu, op, X86_UN_##K, BITS, X86_FORM_F);               \
-	}                                                                              \
-	static int64_t un_g_##K##_##BITS(struct x86_cpu *cpu, const struct x86_op *op) \
-	{                                                                              \
-		return unary_mem(cpu, op, X86_UN_##K, BITS, X86_FORM_G);               \
+X86_INLINE int64_t unary_resumed(struct x86_cpu *cpu, const struct x86_op *op, unsigned k,
+				 unsigned bits)
+{
+	uint64_t r = unary(cpu, k, x86_host_load(cpu->rmw_buf, bits), bits);
+	int64_t st;
+
+	x86_host_store(cpu->rmw_buf, bits, r);
+	st = x86_slow_commit(cpu);
+	return st ? st : x86_next(cpu, op);
+}
+
+#define UNARY(K, BITS)                                                                          \
+	static int64_t un_r_##K##_##BITS(struct x86_cpu *cpu, const struct x86_op *op)          \
+	{                                                                                       \
+		x86_set(cpu, op->dst, BITS,                                                     \
+			unary(cpu, X86_UN_##K, x86_get(cpu, op->dst, BITS), BITS));             \
+		return x86_next(cpu, op);                                                       \
+	}                                                                                       \
+	static X86_COLD int64_t un_m_##K##_##BITS(struct x86_cpu *cpu, const struct x86_op *op) \
+	{                                                                                       \
+		return unary_resumed(cpu, op, X86_UN_##K, BITS);                                \
+	}                                                                                       \
+	static int64_t un_f_##K##_##BITS(struct x86_cpu *cpu, const struct x86_op *op)          \
+	{                                                                                       \
+		return unary_mem(cpu, op, X86_UN_##K, BITS, X86_FORM_F, un_m_##K##_##BITS);     \
+	}                                                                                       \
+	static int64_t un_g_##K##_##BITS(struct x86_cpu *cpu, const struct x86_op *op)          \
+	{                                                                                       \
+		return unary_mem(cpu, op, X86_UN_##K, BITS, X86_FORM_G, un_m_##K##_##BITS);     \
 	}
 
 #define UNARY_SIZES(K) UNARY(K, 8) UNARY(K, 16) UNARY(K, 32) UNARY(K, 64)
@@ -363,6 +396,8 @@ bool x86_build_unary(struct x86_insn *in, struct x86_op *op)
 	else
 		op->fn = row[0];
 	in->sets_flags = !in->has_mem && in->row_arg == X86_UN_NEG;
+	if (!in->has_mem && in->row_arg == X86_UN_DEC && op->size >= 4)
+		in->pair = X86_PAIR_DEC;
 	in->transparent = !in->has_mem && in->row_arg == X86_UN_NOT;
 	return true;
 }

@@ -127,13 +127,45 @@ CC_LIST(FUSED_ALL)
 /* [condition][test][64 bits][immediate] */
 static const x86_fn fused_rows[16][2][2][2] = {CC_LIST(FUSED_ROW)};
 
+/* DEC and JZ or JNZ, the end of a counted loop. */
+X86_INLINE int64_t dec_branch(struct x86_cpu *cpu, const struct x86_op *op, bool when_zero,
+			      unsigned bits)
+{
+	uint64_t r = x86_do_dec(cpu, x86_get(cpu, op->dst, bits), bits);
+
+	x86_set(cpu, op->dst, bits, r);
+	if ((r == 0) == when_zero)
+		return branch_in_page(cpu, op + 1);
+	return x86_next(cpu, op + 1);
+}
+
+#define DEC_BRANCH(BITS)                                                            \
+	static int64_t dec_jz_##BITS(struct x86_cpu *cpu, const struct x86_op *op)  \
+	{                                                                           \
+		return dec_branch(cpu, op, true, BITS);                             \
+	}                                                                           \
+	static int64_t dec_jnz_##BITS(struct x86_cpu *cpu, const struct x86_op *op) \
+	{                                                                           \
+		return dec_branch(cpu, op, false, BITS);                            \
+	}
+
+DEC_BRANCH(32)
+DEC_BRANCH(64)
+
 void x86_decode_pair(struct x86_op *first, const struct x86_insn *first_in, struct x86_op *second,
 		     const struct x86_insn *second_in)
 {
-	if (first_in->pair != X86_PAIR_CMP && first_in->pair != X86_PAIR_TEST)
+	static const x86_fn dec_rows[2][2] = {{dec_jz_32, dec_jnz_32}, {dec_jz_64, dec_jnz_64}};
+
+	if (first_in->pair == X86_PAIR_NONE || first_in->pair == X86_PAIR_JCC)
 		return;
 	if (second_in->pair != X86_PAIR_JCC)
 		return;
+	if (first_in->pair == X86_PAIR_DEC) {
+		if (second->arg == 4 || second->arg == 5)
+			first->fn = dec_rows[first->size == 8][second->arg & 1];
+		return;
+	}
 	first->fn = fused_rows[second->arg][first_in->pair == X86_PAIR_TEST][first->size == 8]
 			      [first_in->pair_form];
 }
@@ -184,8 +216,7 @@ bool x86_build_jmp(struct x86_insn *in, struct x86_op *op)
 	return true;
 }
 
-/* --- CALL, RET ---------------------------------------------------------------------------------
- */
+/* --- CALL, RET ----------------------------------------------------------------------------- */
 
 /* 64-bit and flat 32-bit stacks. */
 X86_INLINE int64_t call_fast(struct x86_cpu *cpu, const struct x86_op *op, unsigned bits,
@@ -323,8 +354,7 @@ bool x86_build_ret(struct x86_insn *in, struct x86_op *op)
 	return true;
 }
 
-/* --- LOOPcc, JrCXZ ------------------------------------------------------------------------------
- */
+/* --- LOOPcc, JrCXZ ------------------------------------------------------------------------- */
 
 /* arg: 0 LOOP, 1 LOOPE, 2 LOOPNE, 3 JCXZ. asize: width of the counter. */
 static int64_t loop_any(struct x86_cpu *cpu, const struct x86_op *op)

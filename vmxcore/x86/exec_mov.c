@@ -6,16 +6,15 @@
 #include "x86/mem.h"
 
 X86_INLINE int64_t load(struct x86_cpu *cpu, const struct x86_op *op, unsigned bits,
-			enum x86_form form)
+			enum x86_form form, x86_fn resume)
 {
 	uint64_t va, v;
 	int64_t st = x86_ea(cpu, op, form, bits, X86_READ, &va);
 
 	if (form == X86_FORM_G && X86_UNLIKELY(st))
 		return st;
-	st = x86_rd(cpu, op, va, bits, op->seg, &v);
-	if (X86_UNLIKELY(st))
-		return st;
+	if (!x86_rd_probe(cpu, va, bits, &v))
+		return x86_read_resume(cpu, op, va, bits, resume);
 	x86_set(cpu, op->dst, bits, v);
 	return x86_next(cpu, op);
 }
@@ -24,20 +23,22 @@ X86_INLINE int64_t store(struct x86_cpu *cpu, const struct x86_op *op, unsigned 
 			 enum x86_form form, uint64_t v)
 {
 	uint64_t va;
+	uint8_t *p;
 	int64_t st = x86_ea(cpu, op, form, bits, X86_WRITE, &va);
 
 	if (form == X86_FORM_G && X86_UNLIKELY(st))
 		return st;
-	st = x86_wr(cpu, op, va, bits, op->seg, v);
-	if (X86_UNLIKELY(st))
-		return st;
+	p = x86_wr_probe(cpu, va, bits);
+	if (!p)
+		return x86_write_next(cpu, op, va, bits, v);
+	x86_host_store(p, bits, v);
 	return x86_next(cpu, op);
 }
 
 #define MOV_MEM(BITS, FORM)                                                                 \
 	static int64_t mov_rm_##BITS##_##FORM(struct x86_cpu *cpu, const struct x86_op *op) \
 	{                                                                                   \
-		return load(cpu, op, BITS, X86_FORM_##FORM);                                \
+		return load(cpu, op, BITS, X86_FORM_##FORM, mov_rm_##BITS);                 \
 	}                                                                                   \
 	static int64_t mov_mr_##BITS##_##FORM(struct x86_cpu *cpu, const struct x86_op *op) \
 	{                                                                                   \
@@ -48,19 +49,24 @@ X86_INLINE int64_t store(struct x86_cpu *cpu, const struct x86_op *op, unsigned 
 		return store(cpu, op, BITS, X86_FORM_##FORM, op->imm);                      \
 	}
 
-#define MOV_SIZE(BITS)                                                             \
-	static int64_t mov_rr_##BITS(struct x86_cpu *cpu, const struct x86_op *op) \
-	{                                                                          \
-		x86_set(cpu, op->dst, BITS, x86_get(cpu, op->src, BITS));          \
-		return x86_next(cpu, op);                                          \
-	}                                                                          \
-	static int64_t mov_ri_##BITS(struct x86_cpu *cpu, const struct x86_op *op) \
-	{                                                                          \
-		x86_set(cpu, op->dst, BITS, op->imm);                              \
-		return x86_next(cpu, op);                                          \
-	}                                                                          \
-	MOV_MEM(BITS, B)                                                           \
-	MOV_MEM(BITS, F)                                                           \
+#define MOV_SIZE(BITS)                                                                      \
+	static int64_t mov_rr_##BITS(struct x86_cpu *cpu, const struct x86_op *op)          \
+	{                                                                                   \
+		x86_set(cpu, op->dst, BITS, x86_get(cpu, op->src, BITS));                   \
+		return x86_next(cpu, op);                                                   \
+	}                                                                                   \
+	static int64_t mov_ri_##BITS(struct x86_cpu *cpu, const struct x86_op *op)          \
+	{                                                                                   \
+		x86_set(cpu, op->dst, BITS, op->imm);                                       \
+		return x86_next(cpu, op);                                                   \
+	}                                                                                   \
+	static X86_COLD int64_t mov_rm_##BITS(struct x86_cpu *cpu, const struct x86_op *op) \
+	{                                                                                   \
+		x86_set(cpu, op->dst, BITS, cpu->tmp);                                      \
+		return x86_next(cpu, op);                                                   \
+	}                                                                                   \
+	MOV_MEM(BITS, B)                                                                    \
+	MOV_MEM(BITS, F)                                                                    \
 	MOV_MEM(BITS, G)
 
 MOV_SIZE(8)
@@ -143,38 +149,40 @@ X86_INLINE uint64_t extend(uint64_t v, unsigned from, unsigned sign)
 }
 
 X86_INLINE int64_t movx_load(struct x86_cpu *cpu, const struct x86_op *op, unsigned from,
-			     unsigned to, unsigned sign, enum x86_form form)
+			     unsigned to, unsigned sign, enum x86_form form, x86_fn resume)
 {
 	uint64_t va, v;
 	int64_t st = x86_ea(cpu, op, form, from, X86_READ, &va);
 
 	if (form == X86_FORM_G && X86_UNLIKELY(st))
 		return st;
-	st = x86_rd(cpu, op, va, from, op->seg, &v);
-	if (X86_UNLIKELY(st))
-		return st;
+	if (!x86_rd_probe(cpu, va, from, &v))
+		return x86_read_resume(cpu, op, va, from, resume);
 	x86_set(cpu, op->dst, to, extend(v, from, sign));
 	return x86_next(cpu, op);
 }
 
+#define MOVX_LOAD(S, FROM, TO, NAME, FORM)                                                  \
+	static int64_t movx_##S##_##FROM##_##TO##_##NAME(struct x86_cpu *cpu,               \
+							 const struct x86_op *op)           \
+	{                                                                                   \
+		return movx_load(cpu, op, FROM, TO, S, FORM, movx_##S##_##FROM##_##TO##_m); \
+	}
 #define MOVX(S, FROM, TO)                                                                         \
 	static int64_t movx_##S##_##FROM##_##TO##_r(struct x86_cpu *cpu, const struct x86_op *op) \
 	{                                                                                         \
 		x86_set(cpu, op->dst, TO, extend(x86_get(cpu, op->src, FROM), FROM, S));          \
 		return x86_next(cpu, op);                                                         \
 	}                                                                                         \
-	static int64_t movx_##S##_##FROM##_##TO##_b(struct x86_cpu *cpu, const struct x86_op *op) \
+	static X86_COLD int64_t movx_##S##_##FROM##_##TO##_m(struct x86_cpu *cpu,                 \
+							     const struct x86_op *op)             \
 	{                                                                                         \
-		return movx_load(cpu, op, FROM, TO, S, X86_FORM_B);                               \
+		x86_set(cpu, op->dst, TO, extend(cpu->tmp, FROM, S));                             \
+		return x86_next(cpu, op);                                                         \
 	}                                                                                         \
-	static int64_t movx_##S##_##FROM##_##TO##_f(struct x86_cpu *cpu, const struct x86_op *op) \
-	{                                                                                         \
-		return movx_load(cpu, op, FROM, TO, S, X86_FORM_F);                               \
-	}                                                                                         \
-	static int64_t movx_##S##_##FROM##_##TO##_g(struct x86_cpu *cpu, const struct x86_op *op) \
-	{                                                                                         \
-		return movx_load(cpu, op, FROM, TO, S, X86_FORM_G);                               \
-	}
+	MOVX_LOAD(S, FROM, TO, b, X86_FORM_B)                                                     \
+	MOVX_LOAD(S, FROM, TO, f, X86_FORM_F)                                                     \
+	MOVX_LOAD(S, FROM, TO, g, X86_FORM_G)
 #define MOVX_FROM(S, FROM) MOVX(S, FROM, 16) MOVX(S, FROM, 32) MOVX(S, FROM, 64)
 #define MOVX_ALL(S) MOVX_FROM(S, 8) MOVX_FROM(S, 16) MOVX_FROM(S, 32)
 

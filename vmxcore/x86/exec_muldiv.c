@@ -185,6 +185,6 @@ int64_t x86_do_cwd(struct x86_cpu *cpu, const struct x86_op *op)
 {
 	unsigned bits = op->size * 8u;
 
-	x86_set(cpu, RDX, bits, (uint64_t)(x86_sext(x86_get(cpu, RAX, bits), bits) >> 63));
+	x86_set(cpu, RDX, bits, x86_sext(x86_get(cpu, RAX, bits), bits) < 0 ? ~UINT64_C(0) : 0);
 	return x86_next(cpu, op);
 }

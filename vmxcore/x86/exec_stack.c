@@ -57,25 +57,48 @@ int64_t x86_stack_read(struct x86_cpu *cpu, uint64_t skip, unsigned size, uint64
 	return st;
 }
 
+/* The slow paths of PUSH and POP are calls at the tail: no frame in the fast ones. */
+static X86_COLD int64_t push_slow(struct x86_cpu *cpu, const struct x86_op *op, unsigned bits,
+				  uint64_t v)
+{
+	int64_t st = x86_push(cpu, op, v, bits / 8);
+
+	return st ? st : x86_next(cpu, op);
+}
+
 X86_INLINE int64_t push_fast(struct x86_cpu *cpu, const struct x86_op *op, unsigned bits,
 			     uint64_t v)
 {
 	uint64_t sp = (cpu->st.gpr[X86_RSP] - bits / 8) & x86_mask(bits);
-	int64_t st = x86_wr(cpu, op, sp, bits, X86_SS, v);
+	uint8_t *p = x86_wr_probe(cpu, sp, bits);
 
-	if (X86_UNLIKELY(st))
-		return st;
+	if (!p)
+		return push_slow(cpu, op, bits, v);
+	x86_host_store(p, bits, v);
 	cpu->st.gpr[X86_RSP] = sp;
+	return x86_next(cpu, op);
+}
+
+static X86_COLD int64_t pop_slow(struct x86_cpu *cpu, const struct x86_op *op, unsigned bits)
+{
+	uint64_t v;
+	int64_t st;
+
+	x86_sync(cpu, op);
+	st = x86_stack_read(cpu, 0, bits / 8, &v);
+	if (st)
+		return st;
+	x86_sp_set(cpu, x86_sp(cpu) + bits / 8);
+	x86_set(cpu, op->dst, bits, v);
 	return x86_next(cpu, op);
 }
 
 X86_INLINE int64_t pop_fast(struct x86_cpu *cpu, const struct x86_op *op, unsigned bits)
 {
 	uint64_t sp = cpu->st.gpr[X86_RSP] & x86_mask(bits), v;
-	int64_t st = x86_rd(cpu, op, sp, bits, X86_SS, &v);
 
-	if (X86_UNLIKELY(st))
-		return st;
+	if (!x86_rd_probe(cpu, sp, bits, &v))
+		return pop_slow(cpu, op, bits);
 	cpu->st.gpr[X86_RSP] = (sp + bits / 8) & x86_mask(bits);
 	x86_set(cpu, op->dst, bits, v);
 	return x86_next(cpu, op);
@@ -194,8 +217,7 @@ bool x86_build_pop(struct x86_insn *in, struct x86_op *op)
 	return true;
 }
 
-/* --- frames -------------------------------------------------------------------------------------
- */
+/* --- frames -------------------------------------------------------------------------------- */
 
 int64_t x86_do_leave(struct x86_cpu *cpu, const struct x86_op *op)
 {
@@ -219,6 +241,7 @@ int64_t x86_do_leave(struct x86_cpu *cpu, const struct x86_op *op)
 struct enter_frame {
 	struct x86_ref refs[33];
 	uint64_t values[33];
+	uint64_t at[33]; /* offsets in the stack segment */
 	unsigned count;
 	uint64_t sp;
 };
@@ -229,9 +252,29 @@ static int64_t enter_push(struct x86_cpu *cpu, struct enter_frame *f, unsigned s
 
 	f->sp = (f->sp - size) & cpu->sp_mask;
 	st = x86_stack_ref(cpu, f->sp, size, X86_WRITE, &f->refs[f->count]);
-	if (!st)
-		f->values[f->count++] = v;
-	return st;
+	if (st)
+		return st;
+	f->at[f->count] = f->sp;
+	f->values[f->count++] = v;
+	return 0;
+}
+
+/* The old display may overlap the new frame: what is pushed already is seen. */
+static uint64_t enter_pushed(const struct x86_cpu *cpu, const struct enter_frame *f, unsigned size,
+			     uint64_t at, uint64_t v)
+{
+	for (unsigned k = 0; k < f->count; k++) {
+		for (unsigned i = 0; i < size; i++) {
+			uint64_t distance = (at + i - f->at[k]) & cpu->sp_mask;
+			uint64_t byte;
+
+			if (distance >= size)
+				continue;
+			byte = (f->values[k] >> (8 * distance)) & 0xff;
+			v = (v & ~(UINT64_C(0xff) << (8 * i))) | byte << (8 * i);
+		}
+	}
+	return v;
 }
 
 static int64_t enter_display(struct x86_cpu *cpu, struct enter_frame *f, unsigned size,
@@ -249,7 +292,7 @@ static int64_t enter_display(struct x86_cpu *cpu, struct enter_frame *f, unsigne
 		if (!st)
 			st = x86_ref_read(cpu, &ref, &v);
 		if (!st)
-			st = enter_push(cpu, f, size, v);
+			st = enter_push(cpu, f, size, enter_pushed(cpu, f, size, rbp, v));
 	}
 	return st ? st : enter_push(cpu, f, size, frame);
 }
@@ -327,8 +370,7 @@ int64_t x86_do_popa(struct x86_cpu *cpu, const struct x86_op *op)
 	return x86_next(cpu, op);
 }
 
-/* --- flags
- * ------------------------------------------------------------------------------------------ */
+/* --- flags --------------------------------------------------------------------------------- */
 
 int64_t x86_do_pushf(struct x86_cpu *cpu, const struct x86_op *op)
 {

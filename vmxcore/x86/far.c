@@ -348,8 +348,7 @@ int64_t x86_do_iret(struct x86_cpu *cpu, const struct x86_op *op)
 	return x86_done(op);
 }
 
-/* --- SYSCALL, SYSRET, SYSENTER, SYSEXIT --------------------------------------------------------
- */
+/* --- SYSCALL, SYSRET, SYSENTER, SYSEXIT ---------------------------------------------------- */
 
 static struct x86_seg flat_segment(uint16_t sel, uint32_t ar)
 {

@@ -62,14 +62,15 @@ X86_INLINE bool x86_pf(const struct x86_cpu *cpu)
 /* CF and OF, AF clear. */
 X86_INLINE void x86_fl_set_co(struct x86_cpu *cpu, bool cf, bool of)
 {
-	cpu->fl_c = ((uint64_t)cf << 63) | ((uint64_t)(cf ^ of) << 62);
+	cpu->fl_c = (cf ? X86_C_CF : 0) | (cf != of ? X86_C_OF : 0);
 }
 
 /* Replaces CF, leaves the rest (OF is kept: it is relative to CF). */
 X86_INLINE void x86_fl_set_cf(struct x86_cpu *cpu, bool cf)
 {
-	if (x86_cf(cpu) != cf)
-		cpu->fl_c ^= X86_C_CF | X86_C_OF;
+	uint64_t change = (cpu->fl_c ^ ((uint64_t)cf << 63)) & X86_C_CF;
+
+	cpu->fl_c ^= change | change >> 1;
 }
 
 X86_INLINE void x86_fl_set_of(struct x86_cpu *cpu, bool of)

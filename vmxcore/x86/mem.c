@@ -238,6 +238,30 @@ int64_t x86_slow_commit(struct x86_cpu *cpu)
 	return st;
 }
 
+int64_t x86_read_resume(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned bits,
+			x86_fn fn)
+{
+	int64_t st = x86_slow_read(cpu, op, va, bits, op->seg);
+
+	return st ? st : fn(cpu, op);
+}
+
+int64_t x86_rmw_resume(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned bits,
+		       x86_fn fn)
+{
+	int64_t st = x86_slow_rmw(cpu, op, va, bits, op->seg);
+
+	return st ? st : fn(cpu, op);
+}
+
+int64_t x86_write_next(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned bits,
+		       uint64_t v)
+{
+	int64_t st = x86_slow_write(cpu, op, va, bits, op->seg, v);
+
+	return st ? st : x86_next(cpu, op);
+}
+
 static bool limit_bad(const struct x86_seg *s, uint64_t offset, unsigned size)
 {
 	uint64_t last = offset + size - 1;

@@ -69,6 +69,19 @@ int64_t x86_slow_rmw(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, 
 		     unsigned seg);
 int64_t x86_slow_commit(struct x86_cpu *cpu);
 
+/*
+ * The slow path as the tail of a handler: translates and reads, then goes on with
+ * fn, which takes the operand from cpu->tmp (read) or cpu->rmw_buf (read-modify-
+ * write). It keeps calls, and with them stack frames, out of the fast path.
+ */
+int64_t x86_read_resume(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned bits,
+			x86_fn fn);
+int64_t x86_rmw_resume(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned bits,
+		       x86_fn fn);
+/* The write of a handler that has nothing else to do. */
+int64_t x86_write_next(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned bits,
+		       uint64_t v);
+
 /* Linear address into cpu->lin, with segment checks. 0 or X86S_FAULT. */
 int64_t x86_ea_checked(struct x86_cpu *cpu, const struct x86_op *op, unsigned size,
 		       uint32_t access);
@@ -103,18 +116,26 @@ X86_INLINE struct x86_front *x86_front_of(struct x86_cpu *cpu, uint64_t va)
 	return &cpu->front[(va >> 12) & (X86_FRONT_SLOTS - 1)];
 }
 
-X86_INLINE int64_t x86_rd(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned bits,
-			  unsigned seg, uint64_t *ret)
+/* true: the fast front has served the read. */
+X86_INLINE bool x86_rd_probe(struct x86_cpu *cpu, uint64_t va, unsigned bits, uint64_t *ret)
 {
 	struct x86_front *f = x86_front_of(cpu, va);
 	uint64_t off = va ^ f->rtag;
+
+	if (X86_UNLIKELY(off > X86_PAGE - bits / 8))
+		return false;
+	*f->stamp = ++cpu->data_clock;
+	*ret = x86_host_load(f->host + off, bits);
+	return true;
+}
+
+X86_INLINE int64_t x86_rd(struct x86_cpu *cpu, const struct x86_op *op, uint64_t va, unsigned bits,
+			  unsigned seg, uint64_t *ret)
+{
 	int64_t st;
 
-	if (X86_LIKELY(off <= X86_PAGE - bits / 8)) {
-		*f->stamp = ++cpu->data_clock;
-		*ret = x86_host_load(f->host + off, bits);
+	if (X86_LIKELY(x86_rd_probe(cpu, va, bits, ret)))
 		return 0;
-	}
 	st = x86_slow_read(cpu, op, va, bits, seg);
 	*ret = cpu->tmp;
 	return st;

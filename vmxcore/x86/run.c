@@ -11,35 +11,6 @@
 /* Events and partial repeats without a retired instruction, before x86_run() returns. */
 #define STUCK_MAX 256u
 
-int64_t x86_fault0(struct x86_cpu *cpu, uint8_t vector)
-{
-	cpu->fault = (struct x86_fault){.vector = vector};
-	return X86S_FAULT;
-}
-
-int64_t x86_fault_code(struct x86_cpu *cpu, uint8_t vector, uint32_t error)
-{
-	cpu->fault = (struct x86_fault){.vector = vector, .has_error = true, .error = error};
-	return X86S_FAULT;
-}
-
-int64_t x86_op_fault0(struct x86_cpu *cpu, const struct x86_op *op, uint8_t vector)
-{
-	x86_sync(cpu, op);
-	return x86_fault0(cpu, vector);
-}
-
-int64_t x86_op_gp0(struct x86_cpu *cpu, const struct x86_op *op)
-{
-	x86_sync(cpu, op);
-	return x86_fault_code(cpu, X86_GP, 0);
-}
-
-int64_t x86_status(enum x86_result r)
-{
-	return r == X86_OK ? 0 : r == X86_FAULT ? X86S_FAULT : X86S_EXIT;
-}
-
 int64_t x86_special(struct x86_cpu *cpu, const struct x86_op *op, enum x86_special what,
 		    struct x86_special_info *info)
 {

@@ -5,11 +5,6 @@
 #include "x86/flags.h"
 #include "x86/mem.h"
 
-int64_t x86_sel_fault(struct x86_cpu *cpu, uint8_t vector, uint16_t sel, unsigned ext)
-{
-	return x86_fault_code(cpu, vector, (sel & 0xfffcu) | ext);
-}
-
 int64_t x86_system_read(struct x86_cpu *cpu, uint64_t va, unsigned size, uint64_t *ret)
 {
 	return x86_read_linear(cpu, va, size, X86_READ | X86_IMPLICIT, X86_DS, ret);

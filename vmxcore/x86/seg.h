@@ -38,7 +38,11 @@ int64_t x86_system_write(struct x86_cpu *cpu, uint64_t va, unsigned size, uint64
 int64_t x86_desc_accessed(struct x86_cpu *cpu, struct x86_desc *d);
 
 /* The error: sel without RPL, | ext. */
-int64_t x86_sel_fault(struct x86_cpu *cpu, uint8_t vector, uint16_t sel, unsigned ext);
+static inline int64_t x86_sel_fault(struct x86_cpu *cpu, uint8_t vector, uint16_t sel, unsigned ext)
+{
+	return x86_fault_code(cpu, vector, (sel & 0xfffcu) | ext);
+}
+
 /* MOV/POP/Lxx to ES SS DS FS GS. Changes nothing on a fault. */
 int64_t x86_seg_load(struct x86_cpu *cpu, unsigned seg, uint16_t sel);
 /* A stack segment for privilege cpl: RPL, DPL, type, presence; faults with `vector`. */

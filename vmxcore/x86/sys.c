@@ -292,8 +292,7 @@ int64_t x86_do_smsw(struct x86_cpu *cpu, const struct x86_op *op)
 	return st ? st : x86_next(cpu, op);
 }
 
-/* --- time and counters -------------------------------------------------------------------------
- */
+/* --- time and counters --------------------------------------------------------------------- */
 
 static void set_edx_eax(struct x86_cpu *cpu, uint64_t v)
 {
@@ -351,8 +350,7 @@ int64_t x86_do_xsetbv(struct x86_cpu *cpu, const struct x86_op *op)
 	return st ? st : x86_next(cpu, op);
 }
 
-/* --- invalidation ------------------------------------------------------------------------------
- */
+/* --- invalidation -------------------------------------------------------------------------- */
 
 int64_t x86_do_invlpg(struct x86_cpu *cpu, const struct x86_op *op)
 {
@@ -398,8 +396,7 @@ int64_t x86_do_invpcid(struct x86_cpu *cpu, const struct x86_op *op)
 	return st ? st : leave(cpu, op);
 }
 
-/* --- descriptor tables -------------------------------------------------------------------------
- */
+/* --- descriptor tables --------------------------------------------------------------------- */
 
 /* arg of the table instructions; also info.type of X86_SP_DTABLE. */
 enum { SGDT, SIDT, LGDT, LIDT };
@@ -582,8 +579,7 @@ int64_t x86_do_sel_load(struct x86_cpu *cpu, const struct x86_op *op)
 	return st ? st : x86_next(cpu, op);
 }
 
-/* --- FS and GS bases ----------------------------------------------------------------------------
- */
+/* --- FS and GS bases ----------------------------------------------------------------------- */
 
 int64_t x86_do_swapgs(struct x86_cpu *cpu, const struct x86_op *op)
 {

@@ -157,7 +157,8 @@ enum x86_special {
 	X86_SP_LDTR_TR,	    /* LLDT LTR SLDT STR: before it happens */
 	X86_SP_TASK_SWITCH, /* info.value = selector, info.type = source (VMX qualification 31:30)
 			     */
-	X86_SP_EXCEPTION,   /* info.fault: before delivery; OK delivers it. #DB: value is DR6's bits */
+	X86_SP_EXCEPTION,   /* info.fault: before delivery; OK delivers it. #DB: value is DR6's bits
+			     */
 	X86_SP_TRIPLE_FAULT,
 	X86_SP_RSM,
 	X86_SP_GETSEC,

@@ -189,8 +189,12 @@ void model_account_forget(struct model *m, struct model_account *account)
 
 void account_fini(struct hw_cpu *cpu)
 {
-	while (cpu->index.all)
-		remove_link(cpu, cpu->index.all);
+	struct account_link *next;
+
+	for (struct account_link *l = cpu->index.all; l; l = next) {
+		next = l->next;
+		remove_link(cpu, l);
+	}
 }
 
 /* --- unimplemented instructions --------------------------------------------------- */

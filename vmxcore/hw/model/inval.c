@@ -116,7 +116,8 @@ void tlb_drop_page_fault(struct hw_cpu *cpu, uint64_t linear)
 	tlb_drop(&cpu->tlb, &sel, DROPPED(page_fault));
 }
 
-void tlb_drop_ept_violation(struct hw_cpu *cpu, uint64_t gpa_addr, bool linear_valid, uint64_t linear)
+void tlb_drop_ept_violation(struct hw_cpu *cpu, uint64_t gpa_addr, bool linear_valid,
+			    uint64_t linear)
 {
 	struct tlb_select sel = {
 		.arrays = TLB_GPA_ARRAYS,

@@ -7,6 +7,17 @@
  * It caches as hardware does: a translation stays until an event of "Operations
  * that Invalidate Cached Mappings" removes it, however stale it has become.
  *
+ * Implemented: the controls that the capability MSRs offer (caps.c), VM entry's checks
+ * (entry_checks.def), MSR areas, event injection, exits with their information
+ * fields; EPT with 4 levels, every page size, execute-only, A/D flags; VPID; guests
+ * with paging off, 32-bit, PAE and 4-level paging, PCID, SMEP, SMAP, NX.
+ *
+ * Not: an interrupt controller behind the processor (external-interrupt exiting must
+ * be 1), TPR shadow and APIC virtualization, monitor trap flag, VM functions, #VE,
+ * page-modification log, mode-based execute control, VMCS shadowing, TSC scaling, SMM,
+ * 5-level paging, memory types (checked, without effect), a 32-bit host; the
+ * instruction-information field but for INS and OUTS.
+ *
  * Threads: one thread at a time for all processors of a model, except
  * model_cpu_kick(), which any thread may call.
  */
@@ -48,7 +59,8 @@ struct model_config {
 	struct plat *plat; /* a plat/user.c machine; outlives the model */
 	unsigned cpus;
 	const struct model_tlb_geometry *tlb; /* NULL: model_tlb_skylake */
-	void (*misuse)(void *ctx, enum model_misuse what, unsigned cpu, hpa_t vmcs); /* may be NULL */
+	void (*misuse)(void *ctx, enum model_misuse what, unsigned cpu,
+		       hpa_t vmcs); /* may be NULL */
 	void *ctx;
 };
 
@@ -115,23 +127,23 @@ void model_cpu_advance_time(struct hw_cpu *cpu, uint64_t ticks);
 /* --- looking without touching ----------------------------------------------------- */
 
 enum model_tlb_structure {
-	MODEL_TLB_I1,	 /* first level, instructions */
-	MODEL_TLB_D1,	 /* first level, data */
-	MODEL_TLB_L2,	 /* second level, shared */
-	MODEL_TLB_PSC,	 /* paging-structure caches */
-	MODEL_TLB_GPA,	 /* guest-physical mappings */
+	MODEL_TLB_I1,  /* first level, instructions */
+	MODEL_TLB_D1,  /* first level, data */
+	MODEL_TLB_L2,  /* second level, shared */
+	MODEL_TLB_PSC, /* paging-structure caches */
+	MODEL_TLB_GPA, /* guest-physical mappings */
 	MODEL_TLB_STRUCTURES
 };
 
 struct model_tlb_entry {
-	uint64_t linear;	/* start of the page (GPA structure: guest-physical) */
-	uint64_t host;		/* host-physical start (PSC: the table it points to) */
-	uint64_t ep4ta;		/* 0: EPT was off */
-	uint64_t page_size;	/* 4 KiB, 2 MiB, 1 GiB: what the entry covers */
+	uint64_t linear;    /* start of the page (GPA structure: guest-physical) */
+	uint64_t host;	    /* host-physical start (PSC: the table it points to) */
+	uint64_t ep4ta;	    /* 0: EPT was off */
+	uint64_t page_size; /* 4 KiB, 2 MiB, 1 GiB: what the entry covers */
 	uint16_t vpid;
 	uint16_t pcid;
-	uint8_t structure;	/* enum model_tlb_structure */
-	uint8_t level;		/* PSC: 4 PML4E, 3 PDPTE, 2 PDE; else 1 */
+	uint8_t structure; /* enum model_tlb_structure */
+	uint8_t level;	   /* PSC: 4 PML4E, 3 PDPTE, 2 PDE; else 1 */
 	uint8_t global;
 	uint8_t read, write, exec, user; /* effective permissions */
 	uint8_t dirty;

@@ -33,7 +33,7 @@ struct vmcs_table {
 	uint32_t count;
 };
 
-struct vmcs_data *vmcs_table_find(const struct vmcs_table *t, uint64_t hpa);
+struct vmcs_data *vmcs_table_find(const struct vmcs_table *t, uint64_t addr);
 int vmcs_table_add(struct vmcs_table *t, struct vmcs_data *v); /* -ENOMEM */
 void vmcs_table_remove(struct vmcs_table *t, struct vmcs_data *v);
 void vmcs_table_fini(struct vmcs_table *t);

@@ -53,9 +53,9 @@ struct engine_config {
 	uint64_t memory_bytes; /* bound on all slots; 0: the engine's default */
 	uint64_t quantum;      /* instructions a vCPU runs before the next; 0: default */
 	uint64_t seed;
-	uint32_t scatter;      /* soft: host-physical memory in shuffled 4 KiB pages */
-	uint32_t vpid_limit;   /* highest VPID used, 1..65535; 0: 65535 */
-	char tlb[24];	       /* soft: geometry preset, "" = skylake, "none" */
+	uint32_t scatter;    /* soft: host-physical memory in shuffled 4 KiB pages */
+	uint32_t vpid_limit; /* highest VPID used, 1..65535; 0: 65535 */
+	char tlb[24];	     /* soft: geometry preset, "" = skylake, "none" */
 };
 
 struct engine; /* an open engine */
@@ -82,16 +82,16 @@ enum engine_op {
 	ENGINE_VM_DELETE, /* shutoff or crashed only; frees all slots */
 	ENGINE_VM_INFO,	  /* payload: struct engine_vcpu_info[] */
 	ENGINE_SLOT_ADD,
-	ENGINE_SLOT_LIST,   /* payload: struct engine_slot_info[] */
-	ENGINE_MEM_APPLY,   /* payload in: struct engine_map_op[]; out: struct engine_change */
-	ENGINE_MEM_READ,    /* payload out: bytes */
-	ENGINE_MEM_WRITE,   /* payload in: bytes */
-	ENGINE_WALK,	    /* payload out: struct engine_walk */
-	ENGINE_VPID_LIST,   /* payload out: struct engine_vpid[] */
-	ENGINE_TLB_STATS,   /* payload out: struct engine_tlb_stats[], one a vCPU */
-	ENGINE_TLB_ENTRIES, /* payload out: struct engine_tlb_entry[] */
-	ENGINE_STATS,	    /* payload out: struct engine_stat[]; of a VM, or with vm 0 of the
-			     * processors and every VM */
+	ENGINE_SLOT_LIST,    /* payload: struct engine_slot_info[] */
+	ENGINE_MEM_APPLY,    /* payload in: struct engine_map_op[]; out: struct engine_change */
+	ENGINE_MEM_READ,     /* payload out: bytes */
+	ENGINE_MEM_WRITE,    /* payload in: bytes */
+	ENGINE_WALK,	     /* payload out: struct engine_walk */
+	ENGINE_VPID_LIST,    /* payload out: struct engine_vpid[] */
+	ENGINE_TLB_STATS,    /* payload out: struct engine_tlb_stats[], one a vCPU */
+	ENGINE_TLB_ENTRIES,  /* payload out: struct engine_tlb_entry[] */
+	ENGINE_STATS,	     /* payload out: struct engine_stat[]; of a VM, or with vm 0 of the
+			      * processors and every VM */
 	ENGINE_CONSOLE_READ, /* payload out: bytes */
 	ENGINE_OP_COUNT
 };
@@ -117,7 +117,7 @@ enum engine_image_format {
  * nothing sends yet.
  */
 struct engine_vm_create {
-	uint64_t memory_bytes; /* multiple of 4096; at least 1 MiB */
+	uint64_t memory_bytes;	 /* multiple of 4096; at least 1 MiB */
 	uint64_t ept_page_bytes; /* largest EPT leaf; 0: the largest offered */
 	uint64_t load_gpa;	 /* flat images; 0: 0x100000 */
 	uint32_t vcpus;		 /* 1..ENGINE_MAX_VCPUS */
@@ -126,7 +126,7 @@ struct engine_vm_create {
 	uint32_t huge_pages;	 /* RAM in 2 MiB host pages if they can be had */
 	uint32_t image_format;	 /* enum engine_image_format */
 	uint32_t has_image;
-	uint32_t modules;	 /* count; Multiboot only */
+	uint32_t modules;		      /* count; Multiboot only */
 	uint32_t processor[ENGINE_MAX_VCPUS]; /* home of each vCPU; ENGINE_ANY_PROCESSOR */
 	char cmdline[ENGINE_CMDLINE_LEN];     /* NUL-terminated; Multiboot and ELF64 */
 };
@@ -135,9 +135,10 @@ struct engine_vm_create {
 enum engine_slot_kind { ENGINE_SLOT_ANON, ENGINE_SLOT_HUGE, ENGINE_SLOT_FILE };
 
 /*
- * slot: the caller's number, unique in the VM, not 0. fds: the file for ENGINE_SLOT_FILE, a
- * memfd that allows sealing: it is sealed against shrinking, for memory that goes away under
- * a mapping would take the engine with it.
+ * slot: the caller's number, unique in the VM, not 0. fds: the file for ENGINE_SLOT_FILE,
+ * open for reading and writing, shared with whoever else maps it. A memfd that allows
+ * sealing is sealed against shrinking; pages of another file that its owner cuts off
+ * later read as zeros, and are no longer the file's.
  */
 struct engine_slot_add {
 	uint64_t size_bytes;
@@ -184,7 +185,7 @@ struct engine_change {
 	uint64_t entries_written, entries_split, tables_merged;
 	uint64_t tables_allocated, tables_freed;
 	uint64_t ep4ta;
-	uint32_t need;	      /* 0 none, 1 optional, 2 required */
+	uint32_t need; /* 0 none, 1 optional, 2 required */
 	uint32_t invept_issued;
 	uint32_t processors_interrupted, processors_deferred;
 	char instruction[24]; /* "INVEPT", "" */
@@ -197,7 +198,7 @@ struct engine_change {
 enum engine_address_kind { ENGINE_ADDR_GPA, ENGINE_ADDR_GVA, ENGINE_ADDR_SLOT };
 
 struct engine_mem_io {
-	uint64_t address; /* gpa, gva, or offset in the slot */
+	uint64_t address;    /* gpa, gva, or offset in the slot */
 	uint32_t size_bytes; /* at most ENGINE_MAX_DATA */
 	uint32_t kind;	     /* enum engine_address_kind */
 	uint32_t slot;
@@ -213,14 +214,14 @@ struct engine_walk_req {
 };
 
 struct engine_walk_ref {
-	uint64_t hpa;	/* of the entry */
-	uint64_t gpa;	/* guest refs: of the entry; EPT refs: what is being translated */
+	uint64_t hpa; /* of the entry */
+	uint64_t gpa; /* guest refs: of the entry; EPT refs: what is being translated */
 	uint64_t entry;
 	uint8_t dimension; /* 0 EPT, 1 guest */
 	uint8_t level;	   /* 5..1 */
 	uint8_t for_level; /* EPT refs: guest level being located, 0: final address */
 	uint8_t leaf;
-	uint8_t cached;	   /* a paging-structure cache or guest-physical entry would skip it */
+	uint8_t cached;	      /* a paging-structure cache or guest-physical entry would skip it */
 	uint8_t cached_valid; /* 0: not observable */
 	uint8_t pad[2];
 };
@@ -251,7 +252,7 @@ struct engine_walk {
 				    * caches as they are now; UINT32_MAX not observable */
 	uint32_t tlb_level;	   /* bits: 1 I1, 2 D1, 4 L2 hold the translation */
 	uint32_t tlb_level_valid;
-	uint32_t slot;		   /* slot of the final address, UINT32_MAX none */
+	uint32_t slot; /* slot of the final address, UINT32_MAX none */
 	uint32_t count;
 	uint64_t slot_offset;
 	struct engine_walk_ref refs[35];
@@ -265,10 +266,10 @@ struct engine_vpid {
 	uint32_t processor;
 	uint32_t vpid; /* 0: none taken yet, or VPIDs off */
 	uint32_t valid;
-	uint32_t pool_left;  /* VPIDs before this processor's next generation */
+	uint32_t pool_left; /* VPIDs before this processor's next generation */
 	uint32_t pool_limit;
 	uint32_t use_vpid;
-	uint32_t tlb_valid;  /* the following are observable */
+	uint32_t tlb_valid;		    /* the following are observable */
 	uint32_t held_i1, held_d1, held_l2; /* TLB entries under this tag now */
 	uint32_t pad;
 };
@@ -291,9 +292,9 @@ struct engine_tlb_stats {
 /* vm 0: every VM. */
 struct engine_tlb_entries_req {
 	uint32_t processor;
-	uint32_t max;	/* at most 65536 */
+	uint32_t max; /* at most 65536 */
 	uint64_t skip;
-	int32_t vpid;	/* < 0: every tag */
+	int32_t vpid;	     /* < 0: every tag */
 	uint32_t structures; /* bits as enum model_tlb_structure; 0: all */
 };
 
@@ -364,12 +365,12 @@ enum engine_vm_state {
 
 enum engine_state_reason {
 	ENGINE_REASON_NONE,
-	ENGINE_REASON_CREATED,	   /* shutoff: never started */
+	ENGINE_REASON_CREATED, /* shutoff: never started */
 	ENGINE_REASON_STARTED,
-	ENGINE_REASON_USER,	   /* paused, resumed or stopped by request */
-	ENGINE_REASON_EXITED,	   /* shutoff: the guest wrote its exit status to port 0xf4 */
-	ENGINE_REASON_HALTED,	   /* shutoff: every vCPU halted with nothing to wake it */
-	ENGINE_REASON_EPT_DENIED,  /* paused: a mapping forbids an access; resume retries it */
+	ENGINE_REASON_USER,	    /* paused, resumed or stopped by request */
+	ENGINE_REASON_EXITED,	    /* shutoff: the guest wrote its exit status to port 0xf4 */
+	ENGINE_REASON_HALTED,	    /* shutoff: every vCPU halted with nothing to wake it */
+	ENGINE_REASON_EPT_DENIED,   /* paused: a mapping forbids an access; resume retries it */
 	ENGINE_REASON_TRIPLE_FAULT, /* crashed */
 	ENGINE_REASON_UNEXPECTED,   /* crashed: an exit with no handler; see report */
 	ENGINE_REASON_ENTRY_FAILED, /* crashed: VM entry refused; see report */
@@ -378,14 +379,14 @@ enum engine_state_reason {
 };
 
 struct engine_state_info {
-	uint32_t state;	 /* enum engine_vm_state */
-	uint32_t reason; /* enum engine_state_reason */
+	uint32_t state;	      /* enum engine_vm_state */
+	uint32_t reason;      /* enum engine_state_reason */
 	uint32_t exit_status; /* EXITED */
 	uint32_t vcpu;	      /* that caused it */
 	uint64_t rip, gpa, gva, qualification;
 	uint32_t exit_reason, insn_error;
-	uint64_t guest_time; /* instructions retired by the VM */
-	uint64_t console_bytes; /* printed since its last start */
+	uint64_t guest_time;	      /* instructions retired by the VM */
+	uint64_t console_bytes;	      /* printed since its last start */
 	char report[ENGINE_TEXT_LEN]; /* one line for people */
 };
 
@@ -424,10 +425,10 @@ enum engine_field {
 };
 
 struct engine_error {
-	int32_t code;	 /* negative errno; 0: success */
-	uint32_t field;	 /* enum engine_field */
-	uint32_t index;	 /* operation of a batch */
-	uint32_t slot;	 /* of the existing mapping (overlap) */
+	int32_t code;	/* negative errno; 0: success */
+	uint32_t field; /* enum engine_field */
+	uint32_t index; /* operation of a batch */
+	uint32_t slot;	/* of the existing mapping (overlap) */
 	uint64_t limit;
 	uint64_t requested_first, requested_last;
 	uint64_t existing_first, existing_last;
