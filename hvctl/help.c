@@ -19,6 +19,11 @@ static const char *const exit_codes[] = {
 	[HVCTL_LOCAL] = "a file or memory on this side failed",
 };
 
+const char *hvctl_exit_doc(size_t code)
+{
+	return code < sizeof(exit_codes) / sizeof(*exit_codes) ? exit_codes[code] : NULL;
+}
+
 static void describe(FILE *out, const char *left, const char *doc)
 {
 	int n = fprintf(out, "  %s", left);
@@ -32,7 +37,7 @@ static void describe(FILE *out, const char *left, const char *doc)
 }
 
 /* " VM [IMAGE]": the positional parameters, those that may be left out in brackets. */
-static void positional_words(char *text, size_t size, const struct proto_method *m)
+void hvctl_positional_words(char *text, size_t size, const struct proto_method *m)
 {
 	const struct proto_struct *params = m->params();
 	const char *word = m->positional;
@@ -66,7 +71,7 @@ static void list_verbs(FILE *out)
 		char left[160];
 
 		snprintf(left, sizeof(left), "%s", m->verb);
-		positional_words(left, sizeof(left), m);
+		hvctl_positional_words(left, sizeof(left), m);
 		describe(out, left, m->doc);
 	}
 	describe(out, "call METHOD [JSON]", call_doc);
@@ -147,26 +152,33 @@ static void describe_limits(char *text, size_t size, const struct proto_field *f
 	append(text, size, more);
 }
 
-static void help_field(FILE *out, const struct proto_method *m, const struct proto_field *f)
+void hvctl_field_text(const struct proto_method *m, const struct proto_field *f,
+		      char left[HVCTL_LEFT_LEN], char doc[HVCTL_DOC_LEN])
 {
-	char left[96], doc[1024];
 	bool positional = proto_is_positional(m, f);
 
-	snprintf(doc, sizeof(doc), "%s", f->doc);
-	describe_limits(doc, sizeof(doc), f);
+	snprintf(doc, HVCTL_DOC_LEN, "%s", f->doc);
+	describe_limits(doc, HVCTL_DOC_LEN, f);
 	if (positional) {
-		snprintf(left, sizeof(left), "%s", f->name);
+		snprintf(left, HVCTL_LEFT_LEN, "%s", f->name);
 		for (char *p = left; *p; p++)
 			*p = (char)toupper((unsigned char)*p);
 	} else if (f->type == PROTO_BOOL && f->dflt) {
-		snprintf(left, sizeof(left), "--%s=off", f->option);
+		snprintf(left, HVCTL_LEFT_LEN, "--%s=off", f->option);
 	} else if (f->type == PROTO_BOOL) {
-		snprintf(left, sizeof(left), "--%s", f->option);
+		snprintf(left, HVCTL_LEFT_LEN, "--%s", f->option);
 	} else {
-		snprintf(left, sizeof(left), "--%s %s", f->option, value_word(f));
+		snprintf(left, HVCTL_LEFT_LEN, "--%s %s", f->option, value_word(f));
 	}
 	if (f->presence == PROTO_REQUIRED && !positional)
-		append(doc, sizeof(doc), "; required");
+		append(doc, HVCTL_DOC_LEN, "; required");
+}
+
+static void help_field(FILE *out, const struct proto_method *m, const struct proto_field *f)
+{
+	char left[HVCTL_LEFT_LEN], doc[HVCTL_DOC_LEN];
+
+	hvctl_field_text(m, f, left, doc);
 	describe(out, left, doc);
 }
 
@@ -177,7 +189,7 @@ void hvctl_help_verb(FILE *out, const struct proto_method *m)
 	bool any = params->count || verb->options;
 	char words[160] = "";
 
-	positional_words(words, sizeof(words), m);
+	hvctl_positional_words(words, sizeof(words), m);
 	fprintf(out, "Usage: hvctl %s%s%s\n", m->verb, words, any ? " [options]" : "");
 	text_wrap(out, 0, m->doc);
 	fprintf(out, "Method %s, role %s or above.\n", m->name,

@@ -87,6 +87,15 @@ int hvctl_run_verb(struct hvctl_context *ctx, const struct proto_method *method,
 int hvctl_run_call(struct hvctl_context *ctx, int argc, char **argv);
 
 void hvctl_help(FILE *out);
+/* What help says of a parameter: "--memory SIZE" and its text with limits and default. */
+#define HVCTL_LEFT_LEN 96
+#define HVCTL_DOC_LEN 1024
+void hvctl_field_text(const struct proto_method *m, const struct proto_field *f,
+		      char left[HVCTL_LEFT_LEN], char doc[HVCTL_DOC_LEN]);
+/* Appends " VM [IMAGE]": the positional parameters. */
+void hvctl_positional_words(char *text, size_t size, const struct proto_method *m);
+/* NULL behind the last. */
+const char *hvctl_exit_doc(size_t code);
 void hvctl_help_verb(FILE *out, const struct proto_method *method);
 /* "unknown verb"; names the nearest one. */
 int hvctl_unknown(const struct hvctl_context *ctx, const char *what, const char *name);

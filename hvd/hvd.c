@@ -24,7 +24,7 @@ uint64_t hvd_now_ms(void)
 }
 
 /* The first that is available, unless one is named. */
-static int choose_engine(const char *name, struct engine_info *ret)
+int hvd_choose_engine(const char *name, struct engine_info *ret)
 {
 	struct engine_info info;
 
@@ -56,7 +56,7 @@ static int choose_engine(const char *name, struct engine_info *ret)
 static int open_engine(struct hvd *h)
 {
 	struct engine_info info;
-	int r = choose_engine(h->config.engine, &info);
+	int r = hvd_choose_engine(h->config.engine, &info);
 
 	if (r)
 		return r;
@@ -69,6 +69,14 @@ static int open_engine(struct hvd *h)
 	return 0;
 }
 
+void hvd_set_access(struct hvd *h)
+{
+	h->rules.by_groups = h->config.access == ACCESS_BY_ROLES;
+	for (size_t i = 0; i < ACCESS_ROLES; i++)
+		h->rules.groups[i].name = h->config.groups[i];
+	access_find_groups(&h->rules);
+}
+
 int hvd_start(struct hvd *h, const struct hvd_config *config)
 {
 	int r;
@@ -76,6 +84,7 @@ int hvd_start(struct hvd *h, const struct hvd_config *config)
 	*h = (struct hvd){.config = *config, .started_ms = hvd_now_ms()};
 	h->base = event_base_new();
 	h->registry = registry_new();
+	hvd_set_access(h);
 	if (!h->base || !h->registry)
 		return -ENOMEM;
 	r = open_engine(h);

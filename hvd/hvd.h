@@ -3,6 +3,7 @@
 #ifndef HVD_HVD_H
 #define HVD_HVD_H
 
+#include "hvd/access.h"
 #include "proto/proto.h"
 #include <event2/event.h>
 #include <sys/types.h>
@@ -27,6 +28,10 @@ struct hvd_config {
 	const char *engine; /* NULL: the first that is available */
 	struct engine_config engine_config;
 	struct hvd_bounds bounds;
+	uint32_t access;      /* enum access_mode; ACCESS_AUTO counts as ACCESS_PRIVATE */
+	uint32_t socket_mode; /* 0: 0666 with ACCESS_BY_ROLES, else 0600 */
+	const char *groups[ACCESS_ROLES]; /* by role */
+	int listen_fd; /* 0, or a socket that listens already; it is not removed */
 };
 
 struct server;
@@ -41,11 +46,22 @@ struct hvd {
 	struct server *server;
 	struct requests *requests;
 	struct registry *registry;
+	struct access_rules rules;
+	struct denials denials;
 	uint64_t started_ms; /* monotonic */
 	bool stopping;
 };
 
 extern const struct hvd_bounds hvd_default_bounds;
+
+/* h->rules from h->config. */
+void hvd_set_access(struct hvd *h);
+
+/*
+ * The engine that a daemon of this configuration would run: *ret. -ENOENT: none of that name;
+ * -ENODEV: it, or every one, is not available; the reasons have been logged.
+ */
+int hvd_choose_engine(const char *name, struct engine_info *ret);
 
 /*
  * Opens the engine, then the socket. 0 or a negative errno; the reason has been logged.

@@ -62,7 +62,7 @@ static int remove_stale(const struct sockaddr_un *addr)
 	return unlink(addr->sun_path) < 0 ? -errno : 0;
 }
 
-static int bind_and_listen(const struct sockaddr_un *addr, struct listener *ret)
+static int bind_and_listen(const struct sockaddr_un *addr, mode_t mode, struct listener *ret)
 {
 	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct stat st;
@@ -71,7 +71,7 @@ static int bind_and_listen(const struct sockaddr_un *addr, struct listener *ret)
 
 	if (fd < 0)
 		return -errno;
-	mask = umask(0177);
+	mask = umask(~mode & 0777);
 	r = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 ? -errno : 0;
 	umask(mask);
 	if (!r && lstat(addr->sun_path, &st) < 0)
@@ -90,7 +90,7 @@ static int bind_and_listen(const struct sockaddr_un *addr, struct listener *ret)
 }
 
 /* The folder's lock keeps two daemons from both finding the same socket stale. */
-int listener_open(const char *path, struct listener *ret)
+int listener_open(const char *path, mode_t mode, struct listener *ret)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	int folder, r;
@@ -108,11 +108,26 @@ int listener_open(const char *path, struct listener *ret)
 	if (!r)
 		r = remove_stale(&addr);
 	if (!r)
-		r = bind_and_listen(&addr, ret);
+		r = bind_and_listen(&addr, mode, ret);
 	if (!r)
 		ret->path = path;
 	close(folder);
 	return r;
+}
+
+int listener_adopt(int fd, struct listener *ret)
+{
+	int listens = 0;
+	socklen_t len = sizeof(listens);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 || !listens) {
+		log_error("descriptor %d is not a socket that listens", fd);
+		return -EINVAL;
+	}
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return -errno;
+	*ret = (struct listener){.fd = fd};
+	return 0;
 }
 
 void listener_close(struct listener *l)
@@ -121,7 +136,7 @@ void listener_close(struct listener *l)
 
 	if (l->fd < 0)
 		return;
-	if (!lstat(l->path, &st) && st.st_dev == l->dev && st.st_ino == l->ino)
+	if (l->path && !lstat(l->path, &st) && st.st_dev == l->dev && st.st_ino == l->ino)
 		unlink(l->path);
 	close(l->fd);
 	l->fd = -1;

@@ -12,8 +12,10 @@ struct listener {
 	ino_t ino;
 };
 
-/* See server_start(). Mode 0600. */
-int listener_open(const char *path, struct listener *ret);
+/* See server_start(). */
+int listener_open(const char *path, mode_t mode, struct listener *ret);
+/* A socket that listens already, of somebody else's making: its path is left alone. */
+int listener_adopt(int fd, struct listener *ret);
 /* Removes the path if it is still this socket. */
 void listener_close(struct listener *l);
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* hvd: options, signals, and the loop. */
-#include "hvd/hvd.h"
+#include "hvd/config.h"
+#include "hvd/help.h"
 #include "hvd/log.h"
+#include "hvd/server.h"
+#include "hvd/service.h"
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -9,155 +12,200 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <systemd/sd-daemon.h>
+#include <unistd.h>
 
-static const char help[] =
-	"Usage: hvd [options]\n"
-	"\n"
-	"Runs virtual machines and answers JSON-RPC 2.0 on a Unix socket; hvctl is its client.\n"
-	"It stays in the foreground; SIGTERM or SIGINT ends it, its VMs, and removes the socket.\n"
-	"\n"
-	"  --socket PATH        the socket (default " PROTO_SOCKET_DEFAULT "), mode 0600:\n"
-	"                       open to root and to the user hvd runs as\n"
-	"  --engine NAME        the engine: vmx or soft (default: the first that is available)\n"
-	"  --processors N       logical processors of the machine, 1 to 64 (default 2)\n"
-	"  --memory SIZE        bound on the memory of all VMs (default: the engine's)\n"
-	"  --vpid-limit N       highest VPID used, 1 to 65535 (default 65535)\n"
-	"  --quantum N          instructions a vCPU runs before the next (soft)\n"
-	"  --seed N             seed of whatever is chosen at random (soft)\n"
-	"  --scatter            host-physical memory in shuffled 4 KiB pages (soft)\n"
-	"  --tlb PRESET         geometry of the TLB, or none (soft; default skylake)\n"
-	"  --unsafe-hooks       let clients leave out an invalidation that is needed (soft)\n"
-	"  --foreground         as always; accepted for scripts\n"
-	"  --log-level LEVEL    error, warning, info or debug (default info)\n"
-	"  --version            print the version\n"
-	"  --help               print this\n"
-	"\n"
-	"Sizes: 4096, 64M, 2G. Exit status: 0 after SIGTERM or SIGINT, 1 if it can't start,\n"
-	"2 for a wrong option.\n";
+/* --- the command line --------------------------------------------------------------------- */
 
-enum option_kind { STRING, U32, U64, SIZE, FLAG, TLB, LEVEL, VERSION, HELP, NOTHING };
-
-/* One row an option; value is the member of struct hvd_config that it sets. */
-#define MEMBER(m) offsetof(struct hvd_config, m)
-static const struct {
-	const char *name;
-	enum option_kind kind;
-	size_t value;
-	uint64_t min, max;
-} rows[] = {
-	{"socket", STRING, MEMBER(socket), 0, 0},
-	{"engine", STRING, MEMBER(engine), 0, 0},
-	{"processors", U32, MEMBER(engine_config.processors), 1, 64},
-	{"memory", SIZE, MEMBER(engine_config.memory_bytes), 1 << 20, UINT64_C(1) << 46},
-	{"vpid-limit", U32, MEMBER(engine_config.vpid_limit), 1, 65535},
-	{"quantum", U64, MEMBER(engine_config.quantum), 1, UINT64_C(1) << 40},
-	{"seed", U64, MEMBER(engine_config.seed), 0, UINT64_MAX},
-	{"scatter", FLAG, MEMBER(engine_config.scatter), 0, 0},
-	{"tlb", TLB, MEMBER(engine_config.tlb), 0, 0},
-	{"unsafe-hooks", FLAG, MEMBER(engine_config.unsafe_hooks), 0, 0},
-	{"foreground", NOTHING, 0, 0, 0},
-	{"log-level", LEVEL, 0, 0, 0},
-	{"version", VERSION, 0, 0, 0},
-	{"help", HELP, 0, 0, 0},
+/* What the command line says: a reload applies it again, over what the file says. */
+struct command_line {
+	const char *config; /* NULL: the default file, if it is the system's daemon */
+	bool check;
+	bool has_socket;
+	size_t count;
+	struct {
+		const struct config_option *option;
+		const char *text;
+	} * values;
 };
-#define ROWS (sizeof(rows) / sizeof(rows[0]))
+
+/* Behind the table's options, by their numbers in getopt_long()'s list. */
+enum special { CONFIG, CHECK, FOREGROUND, VERSION, HELP, SPECIALS };
+static const struct option specials[SPECIALS] = {
+	[CONFIG] = {"config", required_argument, NULL, 0},
+	[CHECK] = {"check", no_argument, NULL, 0},
+	[FOREGROUND] = {"foreground", no_argument, NULL, 0},
+	[VERSION] = {"version", no_argument, NULL, 0},
+	[HELP] = {"help", no_argument, NULL, 0},
+};
 
 /* name: NULL if it is about no option. */
-static _Noreturn void wrong(const char *name, const char *text, const char *what)
+static _Noreturn void wrong(const char *name, const char *text)
 {
-	fprintf(stderr, "hvd: %s%s%s%s %s; see hvd --help\n", name ? "--" : "", name ? name : "",
-		name ? ": " : "", text, what);
+	fprintf(stderr, "hvd: %s%s%s%s; see hvd --help\n", name ? "--" : "", name ? name : "",
+		name ? ": " : "", text);
 	exit(2);
 }
 
-static uint64_t number(size_t row, const char *text)
+static void take_special(enum special which, const char *text, struct command_line *cl)
 {
-	const bool digits = text[strspn(text, "0123456789")] == '\0';
-	uint64_t v = 0;
-	char what[80];
-
-	if ((rows[row].kind != SIZE && !digits) || proto_parse_size(text, &v))
-		wrong(rows[row].name, text,
-		      rows[row].kind == SIZE ? "is not a size" : "is not a number");
-	if (v < rows[row].min || v > rows[row].max) {
-		snprintf(what, sizeof(what), "is not between %llu and %llu",
-			 (unsigned long long)rows[row].min, (unsigned long long)rows[row].max);
-		wrong(rows[row].name, text, what);
-	}
-	return v;
-}
-
-static void apply(size_t row, const char *text, struct hvd_config *config)
-{
-	void *p = (char *)config + rows[row].value;
-	enum log_level level;
-
-	switch (rows[row].kind) {
-	case STRING:
-		*(const char **)p = text;
+	switch (which) {
+	case CONFIG:
+		cl->config = text;
 		break;
-	case U32:
-		*(uint32_t *)p = (uint32_t)number(row, text);
-		break;
-	case U64:
-	case SIZE:
-		*(uint64_t *)p = number(row, text);
-		break;
-	case FLAG:
-		*(uint32_t *)p = 1;
-		break;
-	case TLB:
-		if (strlen(text) >= sizeof(config->engine_config.tlb))
-			wrong(rows[row].name, text, "is no preset");
-		strcpy(p, text);
-		break;
-	case LEVEL:
-		if (log_level_by_name(text, &level))
-			wrong(rows[row].name, text, "is not error, warning, info or debug");
-		log_set_level(level);
+	case CHECK:
+		cl->check = true;
 		break;
 	case VERSION:
 		printf("hvd %s\n", HVD_VERSION);
 		exit(0);
 	case HELP:
-		fputs(help, stdout);
+		help_print(stdout);
 		exit(0);
-	case NOTHING:
+	case FOREGROUND:
+	case SPECIALS:
 		break;
 	}
 }
 
-static void read_options(int argc, char **argv, struct hvd_config *config)
+/* A wrong value ends the program, so that applying them later can't fail for it. */
+static void take_value(const struct config_option *o, const char *text, struct command_line *cl,
+		       struct config *scratch)
 {
-	struct option options[ROWS + 1] = {{0}};
-	int row, r;
+	char why[CONFIG_TEXT_LEN];
 
-	for (size_t i = 0; i < ROWS; i++) {
-		const enum option_kind k = rows[i].kind;
+	if (config_set(scratch, o, text, why))
+		wrong(o->name, why);
+	cl->has_socket |= !strcmp(o->name, "socket");
+	cl->values[cl->count].option = o;
+	cl->values[cl->count++].text = text;
+}
 
-		options[i].name = rows[i].name;
-		options[i].has_arg = k == FLAG || k == VERSION || k == HELP || k == NOTHING
-					     ? no_argument
-					     : required_argument;
+static struct option *getopt_table(void)
+{
+	struct option *table = calloc(config_option_count + SPECIALS + 1, sizeof(*table));
+
+	for (size_t i = 0; table && i < config_option_count; i++) {
+		table[i].name = config_options[i].name;
+		table[i].has_arg =
+			config_options[i].kind == CONFIG_FLAG ? no_argument : required_argument;
 	}
-	while ((r = getopt_long(argc, argv, "", options, &row)) != -1) {
+	if (table)
+		memcpy(table + config_option_count, specials, sizeof(specials));
+	return table;
+}
+
+static int read_command_line(int argc, char **argv, struct command_line *cl)
+{
+	struct option *table = getopt_table();
+	struct config scratch;
+	int row = 0, r;
+
+	cl->values = calloc((size_t)argc, sizeof(*cl->values));
+	if (!table || !cl->values || config_init(&scratch)) {
+		free(table);
+		return -ENOMEM;
+	}
+	while ((r = getopt_long(argc, argv, "", table, &row)) != -1) {
 		if (r == '?') {
 			fprintf(stderr, "hvd: see hvd --help\n");
 			exit(2);
 		}
-		apply((size_t)row, optarg, config);
+		if ((size_t)row >= config_option_count)
+			take_special((enum special)(row - (int)config_option_count), optarg, cl);
+		else
+			take_value(&config_options[row], optarg ? optarg : "yes", cl, &scratch);
 	}
-	if (optind < argc)
-		wrong(NULL, argv[optind], "is not expected");
+	config_free(&scratch);
+	free(table);
+	if (optind < argc) {
+		char text[CONFIG_TEXT_LEN];
+
+		snprintf(text, sizeof(text), "%.80s is not expected", argv[optind]);
+		wrong(NULL, text);
+	}
+	return 0;
 }
 
-static void on_signal(evutil_socket_t signal, short what, void *arg)
+/* --- the configuration -------------------------------------------------------------------- */
+
+/* NULL: none. A daemon on a socket of its own has nothing to do with the system's file. */
+static const char *config_path(const struct command_line *cl)
 {
+	if (cl->config)
+		return cl->config;
+	return cl->has_socket || access(CONFIG_FILE_DEFAULT, F_OK) ? NULL : CONFIG_FILE_DEFAULT;
+}
+
+/* Defaults, the file over them, the command line over both. *ret is freed in any case. */
+static int load(const struct command_line *cl, struct config *ret)
+{
+	const char *path = config_path(cl);
+	char why[CONFIG_TEXT_LEN];
+	int r = config_init(ret);
+
+	if (!r && path)
+		r = config_read(ret, path);
+	for (size_t i = 0; i < cl->count && !r; i++)
+		r = config_set(ret, cl->values[i].option, cl->values[i].text, why);
+	return r;
+}
+
+static void choose_access(struct hvd_config *config)
+{
+	const bool systems = config->listen_fd || !strcmp(config->socket, PROTO_SOCKET_DEFAULT);
+
+	if (config->access == ACCESS_AUTO)
+		config->access = systems ? ACCESS_BY_ROLES : ACCESS_PRIVATE;
+}
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+struct running {
+	struct hvd h;
+	struct config config;
+	const struct command_line *cl;
+};
+
+static void on_end(evutil_socket_t signal, short what, void *arg)
+{
+	struct running *run = arg;
+
 	(void)what;
 	log_info("%s: stopping", strsignal(signal));
-	sd_notify(0, "STOPPING=1");
-	event_base_loopbreak(arg);
+	service_stopping();
+	event_base_loopbreak(run->h.base);
+}
+
+/* All or nothing: with an error in the file, what is in force stays. */
+static int reload(struct running *run)
+{
+	struct hvd_config *now = &run->h.config;
+	struct config next;
+	int r = load(run->cl, &next);
+
+	if (!r)
+		r = config_take_live(&run->config, &next);
+	config_free(&next);
+	if (r)
+		return r;
+	log_set_level((enum log_level)run->config.log_level);
+	now->bounds = run->config.values.bounds;
+	memcpy(now->groups, run->config.values.groups, sizeof(now->groups));
+	/* Also when the names are the same: their numbers may have changed. */
+	hvd_set_access(&run->h);
+	server_identify_again(&run->h);
+	return 0;
+}
+
+static void on_reload(evutil_socket_t signal, short what, void *arg)
+{
+	(void)signal, (void)what;
+	service_reloading();
+	if (reload(arg))
+		log_error("the configuration was not reloaded: everything stays as it was");
+	else
+		log_info("the configuration was reloaded");
+	service_reloaded();
 }
 
 /* A client may have many descriptors on their way at once. */
@@ -171,41 +219,76 @@ static void raise_descriptor_limit(void)
 	}
 }
 
-static int serve(struct hvd *h)
+static int serve(struct running *run)
 {
-	static const int signals[] = {SIGTERM, SIGINT};
-	struct event *events[2] = {NULL};
+	static const struct {
+		int number;
+		void (*fn)(evutil_socket_t, short, void *);
+	} signals[] = {{SIGTERM, on_end}, {SIGINT, on_end}, {SIGHUP, on_reload}};
+	struct event *events[3] = {NULL};
+	struct service *service = NULL;
 	int r = 0;
 
-	for (size_t i = 0; i < 2 && !r; i++) {
-		events[i] = evsignal_new(h->base, signals[i], on_signal, h->base);
+	for (size_t i = 0; i < 3 && !r; i++) {
+		events[i] = evsignal_new(run->h.base, signals[i].number, signals[i].fn, run);
 		if (!events[i] || event_add(events[i], NULL))
 			r = -ENOMEM;
 	}
-	if (!r) {
-		sd_notifyf(0, "READY=1\nSTATUS=engine %s", h->engine_info.name);
-		r = event_base_dispatch(h->base) < 0 ? -EIO : 0;
-	}
-	for (size_t i = 0; i < 2; i++)
+	if (!r)
+		r = service_start(&run->h, &service);
+	if (!r)
+		r = event_base_dispatch(run->h.base) < 0 ? -EIO : 0;
+	service_stop(service);
+	for (size_t i = 0; i < 3; i++)
 		if (events[i])
 			event_free(events[i]);
 	return r;
 }
 
-int main(int argc, char **argv)
+static int run_daemon(struct running *run, char **ret_path)
 {
-	struct hvd_config config = {.socket = PROTO_SOCKET_DEFAULT, .bounds = hvd_default_bounds};
-	struct hvd h;
-	int r;
+	struct hvd_config *values = &run->config.values;
+	int r = service_take_socket(ret_path);
 
-	read_options(argc, argv, &config);
+	if (r < 0)
+		return 1;
+	values->listen_fd = r;
+	if (r)
+		values->socket = *ret_path;
+	choose_access(values);
 	signal(SIGPIPE, SIG_IGN);
 	raise_descriptor_limit();
-	r = hvd_start(&h, &config);
+	r = hvd_start(&run->h, values);
 	if (!r)
-		r = serve(&h);
-	hvd_stop(&h);
+		r = serve(run);
+	hvd_stop(&run->h);
 	if (r)
 		log_error("%s", strerror(-r));
 	return r ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct command_line cl = {0};
+	struct running run = {.cl = &cl};
+	char *path = NULL;
+	int code, r = read_command_line(argc, argv, &cl);
+
+	if (!r)
+		r = load(&cl, &run.config);
+	if (!r)
+		log_set_level((enum log_level)run.config.log_level);
+	if (r) {
+		log_error("the configuration is not valid: %s", strerror(-r));
+		code = 2;
+	} else if (cl.check) {
+		choose_access(&run.config.values);
+		code = check_print(stdout, &run.config, config_path(&cl));
+	} else {
+		code = run_daemon(&run, &path);
+	}
+	config_free(&run.config);
+	free(cl.values);
+	free(path);
+	return code;
 }

@@ -207,14 +207,30 @@ static struct call *call_new(struct message *m, const struct request *req, struc
 	return c;
 }
 
+/* With what the log needs to find who it was. */
+static int deny(struct message *m, const struct proto_method *method, struct proto_error *err)
+{
+	const char *needed = proto_enum_name(&proto_enum_role, method->role);
+	unsigned left_out;
+
+	if (denials_admit(&m->hvd->denials, m->peer.uid, hvd_now_ms(), &left_out)) {
+		log_warning("denied: uid %u (pid %d): %s needs the role %s, it has %s",
+			    (unsigned)m->peer.uid, (int)m->peer.pid, method->name, needed,
+			    access_role_text(&m->peer));
+		if (left_out)
+			log_warning("denied: uid %u: %u more times, not logged",
+				    (unsigned)m->peer.uid, left_out);
+	}
+	return proto_fail(err, PROTO_ERROR_DENIED, "", "uid %u needs the role %s, and has %s",
+			  (unsigned)m->peer.uid, needed, access_role_text(&m->peer));
+}
+
 static int check_allowed(struct message *m, const struct request *req, struct proto_error *err)
 {
 	if (m->cancelled)
 		return proto_fail(err, PROTO_ERROR_CANCELLED, "", "the batch was cancelled");
 	if (!access_allows(&m->peer, req->method->role))
-		return proto_fail(err, PROTO_ERROR_DENIED, "", "uid %u needs the role %s",
-				  (unsigned)m->peer.uid,
-				  proto_enum_name(&proto_enum_role, req->method->role));
+		return deny(m, req->method, err);
 	if (m->batch && evbuffer_get_length(m->out) > RPC_BATCH_REPLY_MAX) {
 		proto_fail(err, PROTO_ERROR_TOO_LARGE, "",
 			   "the batch's replies are too large already; nothing was done");

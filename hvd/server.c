@@ -5,6 +5,7 @@
 #include "hvd/log.h"
 #include "hvd/rpc.h"
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -488,15 +489,29 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 /* --- new clients ---------------------------------------------------------------------------- */
 
+/* A client without a role may come as often as it likes: it must not fill the log. */
+static void log_refusal(struct server *s, const struct peer *peer, const char *text)
+{
+	unsigned left_out;
+
+	if (!denials_admit(&s->hvd->denials, peer->uid, hvd_now_ms(), &left_out))
+		return;
+	log_warning("uid %u (pid %d): refused: %s", (unsigned)peer->uid, (int)peer->pid, text);
+	if (left_out)
+		log_warning("uid %u: refused or denied %u more times, not logged",
+			    (unsigned)peer->uid, left_out);
+}
+
 /* One line of reply, if the socket takes it, and away. */
-static void turn_away(int fd, const struct peer *peer, enum proto_error_kind kind, const char *text)
+static void turn_away(struct server *s, int fd, const struct peer *peer, enum proto_error_kind kind,
+		      const char *text)
 {
 	struct proto_error err;
 	struct json_object *reply = json_object_new_object();
 	const char *line;
 	size_t len;
 
-	log_warning("uid %u (pid %d): refused: %s", (unsigned)peer->uid, (int)peer->pid, text);
+	log_refusal(s, peer, text);
 	proto_fail(&err, kind, "", "%s", text);
 	if (reply) {
 		json_object_object_add(reply, "jsonrpc", json_object_new_string("2.0"));
@@ -543,15 +558,21 @@ static int conn_new(struct server *s, int fd, const struct peer *peer)
 static void welcome(struct server *s, int fd)
 {
 	struct peer peer = {.uid = (uid_t)-1};
-	const int r = access_identify(fd, &peer);
+	const struct access_rules *rules = &s->hvd->rules;
+	const int r = access_identify(fd, rules, &peer);
+	char text[PROTO_TEXT_LEN];
 
-	if (r)
-		turn_away(fd, &peer, PROTO_ERROR_DENIED,
-			  "only root and the daemon's own user may use this socket");
+	snprintf(text, sizeof(text), "uid %u has no role: %s", (unsigned)peer.uid,
+		 rules->by_groups ? "it is in none of the groups that have one"
+				  : "only root and the daemon's own user may use this socket");
+	if (r == -EACCES)
+		turn_away(s, fd, &peer, PROTO_ERROR_DENIED, text);
+	else if (r)
+		turn_away(s, fd, &peer, PROTO_ERROR_DENIED, "who it is can't be found out");
 	else if (s->count >= s->hvd->config.bounds.connections)
-		turn_away(fd, &peer, PROTO_ERROR_LIMIT, "too many clients are connected");
+		turn_away(s, fd, &peer, PROTO_ERROR_LIMIT, "too many clients are connected");
 	else if (conn_new(s, fd, &peer))
-		turn_away(fd, &peer, PROTO_ERROR_NO_MEMORY, "out of memory");
+		turn_away(s, fd, &peer, PROTO_ERROR_NO_MEMORY, "out of memory");
 }
 
 static void on_acceptable(evutil_socket_t listener, short what, void *arg)
@@ -582,6 +603,13 @@ static void on_rested(evutil_socket_t fd, short what, void *arg)
 
 /* --- the server ---------------------------------------------------------------------------- */
 
+static mode_t socket_mode(const struct hvd_config *config)
+{
+	if (config->socket_mode)
+		return config->socket_mode;
+	return config->access == ACCESS_BY_ROLES ? 0666 : 0600;
+}
+
 int server_start(struct hvd *h)
 {
 	struct server *s = calloc(1, sizeof(*s));
@@ -592,7 +620,10 @@ int server_start(struct hvd *h)
 	s->hvd = h;
 	s->listener.fd = -1;
 	h->server = s;
-	r = listener_open(h->config.socket, &s->listener);
+	if (h->config.listen_fd)
+		r = listener_adopt(h->config.listen_fd, &s->listener);
+	else
+		r = listener_open(h->config.socket, socket_mode(&h->config), &s->listener);
 	if (r)
 		return r;
 	s->acceptable = event_new(h->base, s->listener.fd, EV_READ | EV_PERSIST, on_acceptable, s);
@@ -600,6 +631,23 @@ int server_start(struct hvd *h)
 	if (!s->acceptable || !s->rest || event_add(s->acceptable, NULL))
 		return -ENOMEM;
 	return 0;
+}
+
+unsigned server_connections(const struct hvd *h)
+{
+	return h->server ? h->server->count : 0;
+}
+
+/* The kernel still knows who connected: only what that allows may have changed. */
+void server_identify_again(struct hvd *h)
+{
+	for (struct conn *c = h->server->conns; c; c = c->next) {
+		struct peer peer = c->peer;
+
+		if (access_identify(c->fd, &h->rules, &peer))
+			peer.has_role = false;
+		c->peer = peer;
+	}
 }
 
 void server_quiesce(struct hvd *h)

@@ -10,6 +10,9 @@
  * anything that is no socket (-EEXIST). What went wrong has been logged.
  */
 int server_start(struct hvd *h);
+unsigned server_connections(const struct hvd *h);
+/* The rules have changed: the roles of those that are connected, for their next requests. */
+void server_identify_again(struct hvd *h);
 /* No more requests, and no new clients; removes the socket. */
 void server_quiesce(struct hvd *h);
 /* Sends what can be sent at once, and closes the connections. */

@@ -43,6 +43,7 @@ class Options(unittest.TestCase):
                               (["--log-level", "loud"], "loud"),
                               (["--no-such-option"], "no-such-option"),
                               (["--socket"], "socket"),
+                              (["--socket", "/" + "x" * 200], "107"),
                               (["demo"], "demo")):
             with self.subTest(options=options):
                 code, out, err = run(*options)
@@ -54,7 +55,6 @@ class Options(unittest.TestCase):
             path = os.path.join(folder, "s")
             for options, said in ((["--socket", path, "--engine", "none"], "there is no engine"),
                                   (["--socket", path, "--tlb", "none-such"], "soft"),
-                                  (["--socket", folder + "/" + "x" * 200], "107 bytes"),
                                   (["--socket", folder + "/a/b/c"], folder)):
                 with self.subTest(options=options):
                     code, out, err = run(*options)
