@@ -44,15 +44,17 @@ static bool shape_plain(const struct engine_request *req, struct shape *ret)
 }
 
 static bool (*const shapes[ENGINE_OP_COUNT])(const struct engine_request *, struct shape *) = {
-	[ENGINE_VM_CREATE] = shape_create, [ENGINE_VM_START] = shape_plain,
-	[ENGINE_VM_PAUSE] = shape_plain,   [ENGINE_VM_RESUME] = shape_plain,
-	[ENGINE_VM_STOP] = shape_plain,	   [ENGINE_VM_DELETE] = shape_plain,
-	[ENGINE_VM_INFO] = shape_plain,	   [ENGINE_SLOT_ADD] = shape_slot_add,
-	[ENGINE_SLOT_LIST] = shape_plain,  [ENGINE_MEM_APPLY] = shape_apply,
-	[ENGINE_MEM_READ] = shape_plain,   [ENGINE_MEM_WRITE] = shape_write,
-	[ENGINE_WALK] = shape_plain,	   [ENGINE_VPID_LIST] = shape_plain,
-	[ENGINE_TLB_STATS] = shape_plain,  [ENGINE_TLB_ENTRIES] = shape_plain,
-	[ENGINE_STATS] = shape_plain,	   [ENGINE_CONSOLE_READ] = shape_plain,
+	[ENGINE_VM_CREATE] = shape_create,   [ENGINE_VM_START] = shape_plain,
+	[ENGINE_VM_PAUSE] = shape_plain,     [ENGINE_VM_RESUME] = shape_plain,
+	[ENGINE_VM_STOP] = shape_plain,	     [ENGINE_VM_DELETE] = shape_plain,
+	[ENGINE_VM_INFO] = shape_plain,	     [ENGINE_SLOT_ADD] = shape_slot_add,
+	[ENGINE_SLOT_LIST] = shape_plain,    [ENGINE_MEM_APPLY] = shape_apply,
+	[ENGINE_MEM_READ] = shape_plain,     [ENGINE_MEM_WRITE] = shape_write,
+	[ENGINE_WALK] = shape_plain,	     [ENGINE_VPID_LIST] = shape_plain,
+	[ENGINE_TLB_STATS] = shape_plain,    [ENGINE_TLB_ENTRIES] = shape_plain,
+	[ENGINE_STATS] = shape_plain,	     [ENGINE_CONSOLE_READ] = shape_plain,
+	[ENGINE_MAPPING_LIST] = shape_plain, [ENGINE_DIRTY] = shape_plain,
+	[ENGINE_SLOT_REMOVE] = shape_plain,  [ENGINE_VM_RESET] = shape_plain,
 };
 
 int engine_request_check(const struct engine_request *req, const void *payload,

@@ -260,6 +260,11 @@ static const struct {
 	[ENGINE_TLB_ENTRIES] = {soft_tlb_entries, ANY_STATE, "", true},
 	[ENGINE_STATS] = {soft_stats, ANY_STATE, "", true},
 	[ENGINE_CONSOLE_READ] = {soft_console_read, ANY_STATE, "", false},
+	[ENGINE_MAPPING_LIST] = {soft_mapping_list, ANY_STATE, "", false},
+	[ENGINE_DIRTY] = {soft_dirty, ANY_STATE, "", false},
+	[ENGINE_SLOT_REMOVE] = {soft_slot_remove, ANY_STATE, "", false},
+	[ENGINE_VM_RESET] = {soft_vm_reset, STATE(RUNNING) | STATE(PAUSED) | STATE(CRASHED),
+			     "start it instead", false},
 };
 
 static int handle(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,

@@ -157,6 +157,8 @@ int soft_vm_stop(struct soft *, struct soft_vm *, const struct queue_request *,
 		 struct soft_reply *);
 int soft_vm_delete(struct soft *, struct soft_vm *, const struct queue_request *,
 		   struct soft_reply *);
+int soft_vm_reset(struct soft *, struct soft_vm *, const struct queue_request *,
+		  struct soft_reply *);
 
 /* --- soft_boot.c: images into memory, vCPUs into their first state --- */
 int soft_boot_read(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
@@ -181,6 +183,15 @@ int soft_mem_read(struct soft *, struct soft_vm *, const struct queue_request *,
 		  struct soft_reply *);
 int soft_mem_write(struct soft *, struct soft_vm *, const struct queue_request *,
 		   struct soft_reply *);
+
+int soft_slot_remove(struct soft *, struct soft_vm *, const struct queue_request *,
+		     struct soft_reply *);
+void soft_fill_change(struct engine_change *ret, const struct core_change *c, uint64_t eptp);
+
+/* --- soft_space.c: what is mapped, and what is dirty --- */
+int soft_mapping_list(struct soft *, struct soft_vm *, const struct queue_request *,
+		      struct soft_reply *);
+int soft_dirty(struct soft *, struct soft_vm *, const struct queue_request *, struct soft_reply *);
 
 /* --- soft_look.c, soft_stats.c: looking, which changes nothing --- */
 int soft_vm_info(struct soft *, struct soft_vm *, const struct queue_request *,

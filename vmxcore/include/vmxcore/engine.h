@@ -93,6 +93,11 @@ enum engine_op {
 	ENGINE_STATS,	    /* payload out: struct engine_stat[]; of a VM, or with vm 0 of the
 			     * processors and every VM */
 	ENGINE_CONSOLE_READ, /* payload out: bytes */
+	ENGINE_MAPPING_LIST, /* payload out: struct engine_mappings */
+	ENGINE_DIRTY,	     /* payload out: struct engine_dirty */
+	ENGINE_SLOT_REMOVE,  /* one that nothing maps; total: bytes given back */
+	ENGINE_VM_RESET,     /* any but shutoff -> running, as STOP and START, but with no
+			      * state between: slots, mappings and counters stay */
 	ENGINE_OP_COUNT
 };
 
@@ -192,6 +197,60 @@ struct engine_change {
 	char reason[40];      /* "leaf-address-changed" */
 	char text[160];
 	char section[80]; /* the manual's section title */
+};
+
+#define ENGINE_MAX_MAPPINGS 4096u
+
+/* Mapped ranges that end after gpa, in order. */
+struct engine_mapping_list_req {
+	uint64_t gpa;
+	uint32_t max; /* 1..ENGINE_MAX_MAPPINGS */
+	uint32_t pad;
+};
+
+/* A mapped range, and the EPT leaves that are there for it. */
+struct engine_mapping {
+	uint64_t gpa, size_bytes, offset_bytes;
+	uint64_t leaves_4k, leaves_2m, leaves_1g;
+	uint64_t leaves_accessed, leaves_dirty; /* of these; with accessed_dirty only */
+	uint32_t slot, prot, memtype, pad;
+};
+
+struct engine_mappings {
+	uint64_t ep4ta;
+	uint64_t table_bytes; /* of the whole EPT, its root among them */
+	uint64_t next_gpa;    /* if more: where to go on */
+	uint32_t accessed_dirty;
+	uint32_t more;
+	uint32_t count;
+	uint32_t pad;
+	struct engine_mapping mapping[];
+};
+
+#define ENGINE_MAX_DIRTY_BYTES ((uint64_t)ENGINE_MAX_DATA * 8u * 4096u)
+
+/* Both multiples of 4096, at most ENGINE_MAX_DIRTY_BYTES. */
+struct engine_dirty_req {
+	uint64_t gpa, size_bytes;
+	uint32_t clear; /* clear the flags that are told, and invalidate */
+	uint32_t pad;
+};
+
+/*
+ * A dirty leaf sets the bit of each page of it that is in the range. A large leaf that
+ * the range cuts is told, but not cleared: its other pages have not been told.
+ */
+struct engine_dirty {
+	struct engine_change change; /* entries_written: leaves cleared */
+	uint64_t dirty_pages;	     /* bits set */
+	uint64_t bitmap_bytes;
+	uint8_t bitmap[]; /* bit n: page n of the range */
+};
+
+/* Not slot 0. -EBUSY: parts of it are mapped; existing_first..last is the first such. */
+struct engine_slot_remove {
+	uint32_t slot;
+	uint32_t pad;
 };
 
 enum engine_address_kind { ENGINE_ADDR_GPA, ENGINE_ADDR_GVA, ENGINE_ADDR_SLOT };
@@ -341,6 +400,9 @@ struct engine_request {
 		struct engine_walk_req walk;
 		struct engine_tlb_entries_req tlb_entries;
 		struct engine_console_read console;
+		struct engine_mapping_list_req mapping_list;
+		struct engine_dirty_req dirty;
+		struct engine_slot_remove slot_remove;
 	} u;
 };
 
@@ -448,7 +510,8 @@ struct engine_event {
 	struct engine_error error;
 	struct engine_state_info state; /* STATE events; VM_* completions */
 	uint64_t payload_bytes;
-	uint64_t total; /* TLB_ENTRIES: matching in all; CONSOLE_READ: bytes printed so far */
+	uint64_t total; /* TLB_ENTRIES: matching in all; CONSOLE_READ: bytes printed so far;
+			 * SLOT_REMOVE: bytes given back */
 	uint64_t first; /* CONSOLE_READ: offset of the payload's first byte; later than asked
 			 * for when older bytes are no longer kept */
 	void *payload;	/* the engine's, until engine_event_release() */
