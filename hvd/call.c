@@ -31,6 +31,7 @@ static const struct {
 	{-EAGAIN, PROTO_ERROR_BUSY},
 	{-ECANCELED, PROTO_ERROR_CANCELLED},
 	{-ETIMEDOUT, PROTO_ERROR_TIMEOUT},
+	{-ENODATA, PROTO_ERROR_INVALID_STATE},
 	{-EBADF, PROTO_ERROR_FILE_ERROR},
 };
 
@@ -43,6 +44,8 @@ static enum proto_error_kind kind_of(const struct engine_error *err)
 		return PROTO_ERROR_NOT_MAPPED;
 	if (err->code == -EBUSY && err->field == ENGINE_FIELD_SLOT)
 		return PROTO_ERROR_IN_USE;
+	if (err->code == -EBUSY && err->field == ENGINE_FIELD_VCPU)
+		return PROTO_ERROR_BUSY;
 	if (err->code == -EBUSY && err->limit)
 		return PROTO_ERROR_LIMIT;
 	if (err->code == -EEXIST && err->existing_last)

@@ -265,6 +265,14 @@ static const struct {
 	[ENGINE_SLOT_REMOVE] = {soft_slot_remove, ANY_STATE, "", false},
 	[ENGINE_VM_RESET] = {soft_vm_reset, STATE(RUNNING) | STATE(PAUSED) | STATE(CRASHED),
 			     "start it instead", false},
+	[ENGINE_INVALIDATE] = {soft_invalidate, ANY_STATE, "", false},
+	[ENGINE_VCPU_GET] = {soft_vcpu_get, ANY_STATE, "", false},
+	[ENGINE_VCPU_SET] = {soft_vcpu_set, STATE(PAUSED) | STATE(SHUTOFF),
+			     "registers are set while it is paused, or before its first start",
+			     false},
+	[ENGINE_VCPU_INJECT] = {soft_vcpu_inject, STATE(RUNNING) | STATE(PAUSED),
+				"only a running or paused VM takes events", false},
+	[ENGINE_VMCS_GET] = {soft_vmcs_get, ANY_STATE, "", false},
 };
 
 static int handle(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
