@@ -295,6 +295,7 @@ static void registers(struct contract *c)
 	assert_int_equal(reg_of(&ev, "cr0") & 1, 1);
 	assert_int_equal(reg_of(&ev, "cs.limit"), UINT32_MAX);
 	assert_int_equal(reg_of(&ev, "rflags") & 2, 2);
+	assert_int_equal(reg_of(&ev, "interruptibility"), 0);
 	assert_true(reg_of(&ev, "rip") >= 0x100000 && reg_of(&ev, "rip") < 0x101000);
 	engine_event_release(&ev);
 	ev = set_regs(c, vm, good, VMX_ARRAY_SIZE(good));

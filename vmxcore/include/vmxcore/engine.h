@@ -434,7 +434,7 @@ enum engine_register_group {
 
 /* Self-describing. To set: name and value count. */
 struct engine_register {
-	char name[16]; /* "rip", "cs.base"; NUL-terminated */
+	char name[24]; /* "rip", "cs.base"; NUL-terminated */
 	uint64_t value;
 	uint32_t bits;
 	uint32_t group; /* enum engine_register_group */
