@@ -10,6 +10,7 @@
 
 #include "hvctl/client.h"
 #include "hvctl/fields.h"
+#include "hvctl/show.h"
 #include "hvctl/text.h"
 #include "hvctl/verb.h"
 
@@ -89,7 +90,7 @@ static void show_processors(const struct hvctl_context *ctx, struct json_object 
 	fputc('\n', ctx->out);
 }
 
-static void show_change_with(struct hvctl_call *call, struct json_object *r, bool left_out)
+void show_change(struct hvctl_call *call, struct json_object *r, bool left_out)
 {
 	const struct hvctl_context *ctx = call->ctx;
 	bool dry = field_bool(r, "dry_run");
@@ -110,7 +111,7 @@ static void show_change_with(struct hvctl_call *call, struct json_object *r, boo
 	{                                                                     \
 		const struct proto_##id##_params *p = call->params;           \
                                                                               \
-		show_change_with(call, r, p->skip_invalidation);              \
+		show_change(call, r, p->skip_invalidation);              \
 	}
 SHOW_CHANGE(map)
 SHOW_CHANGE(unmap)

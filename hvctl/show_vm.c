@@ -105,6 +105,7 @@ const struct hvctl_verb hvctl_verb_vm_start = {.example = "demo", .show = show_s
 const struct hvctl_verb hvctl_verb_vm_pause = {.example = "demo", .show = show_state};
 const struct hvctl_verb hvctl_verb_vm_resume = {.example = "demo", .show = show_state};
 const struct hvctl_verb hvctl_verb_vm_stop = {.example = "demo", .show = show_state};
+const struct hvctl_verb hvctl_verb_vm_reset = {.example = "demo", .show = show_state};
 const struct hvctl_verb hvctl_verb_vm_wait = {
 	.example = "demo --until console --text ready --timeout 5000",
 	.show = show_state,
@@ -245,4 +246,18 @@ const struct hvctl_verb hvctl_verb_memory_slot_add = {
 	.example = "demo spare --size 4M",
 	.file_flags = O_RDWR,
 	.show = show_slot,
+};
+
+static void show_slot_removed(struct hvctl_call *call, struct json_object *result)
+{
+	char number[TEXT_NUMBER];
+
+	fprintf(call->ctx->out, "slot %s: removed, %s given back\n",
+		field_text(result, "slot", "?"),
+		text_size(number, field_count(result, "size_bytes")));
+}
+
+const struct hvctl_verb hvctl_verb_memory_slot_remove = {
+	.example = "demo spare",
+	.show = show_slot_removed,
 };

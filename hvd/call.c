@@ -31,6 +31,7 @@ static const struct {
 	{-EAGAIN, PROTO_ERROR_BUSY},
 	{-ECANCELED, PROTO_ERROR_CANCELLED},
 	{-ETIMEDOUT, PROTO_ERROR_TIMEOUT},
+	{-ENODATA, PROTO_ERROR_INVALID_STATE},
 	{-EBADF, PROTO_ERROR_FILE_ERROR},
 };
 
@@ -41,6 +42,10 @@ static enum proto_error_kind kind_of(const struct engine_error *err)
 		return PROTO_ERROR_INVALID_STATE;
 	if (err->code == -ENOENT && err->field == ENGINE_FIELD_GPA)
 		return PROTO_ERROR_NOT_MAPPED;
+	if (err->code == -EBUSY && err->field == ENGINE_FIELD_SLOT)
+		return PROTO_ERROR_IN_USE;
+	if (err->code == -EBUSY && err->field == ENGINE_FIELD_VCPU)
+		return PROTO_ERROR_BUSY;
 	if (err->code == -EBUSY && err->limit)
 		return PROTO_ERROR_LIMIT;
 	if (err->code == -EEXIST && err->existing_last)
@@ -124,7 +129,8 @@ void call_error_from_engine(struct call *c, const struct engine_error *err, stru
 	ret->requested[0] = err->requested_first;
 	ret->requested[1] = err->requested_last;
 	/* Of what is not mapped, this is the hole: the text says so. */
-	ret->has_existing = kind == PROTO_ERROR_OVERLAP;
+	ret->has_existing =
+		kind == PROTO_ERROR_OVERLAP || (kind == PROTO_ERROR_IN_USE && err->existing_last);
 	ret->existing[0] = err->existing_first;
 	ret->existing[1] = err->existing_last;
 }

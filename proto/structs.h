@@ -18,6 +18,10 @@
 #define PROTO_NAME_MAX 63
 #define PROTO_BYTES_MAX (1u << 20)
 #define PROTO_TLB_ENTRIES_MAX 4096
+#define PROTO_MAPPINGS_MAX 4096
+#define PROTO_OPERATIONS_MAX 1024
+#define PROTO_REGISTERS_MAX 128
+#define PROTO_DIRTY_BYTES_MAX (UINT64_C(32) << 30) /* a bitmap of PROTO_BYTES_MAX */
 
 struct json_object;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* memory.slot.add, slot.list, map, unmap, remap, protect, read, write, walk */
+#include "hvd/methods/memory.h"
 #include "hvd/call.h"
 #include "hvd/methods/files.h"
 #include <string.h>
@@ -168,7 +169,7 @@ static const char *or_null(struct call *c, const char *text)
 	return *text ? proto_strdup(&c->arena, text) : NULL;
 }
 
-static void describe_change(struct call *c, const struct engine_change *in, bool dry_run,
+void memory_describe_change(struct call *c, const struct engine_change *in, bool dry_run,
 			    struct proto_change *out)
 {
 	struct proto_invalidation *inv = &out->invalidation;
@@ -209,7 +210,7 @@ static void on_changed(struct call *c, const struct engine_event *ev)
 		call_failf(c, PROTO_ERROR_INTERNAL, "", "the engine's reply is too short");
 		return;
 	}
-	describe_change(c, ev->payload, *dry_run, &result);
+	memory_describe_change(c, ev->payload, *dry_run, &result);
 	call_reply(c, &result);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* vm.create, start, pause, resume, stop, delete, list, get */
+/* vm.create, start, pause, resume, stop, reset, delete, list, get */
 #include "hvd/methods/vm.h"
 #include "hvd/log.h"
 #include "hvd/methods/files.h"
@@ -319,6 +319,11 @@ void method_vm_resume(struct call *c)
 void method_vm_stop(struct call *c)
 {
 	change_state(c, ENGINE_VM_STOP);
+}
+
+void method_vm_reset(struct call *c)
+{
+	change_state(c, ENGINE_VM_RESET);
 }
 
 static void on_deleted(struct call *c, const struct engine_event *ev)

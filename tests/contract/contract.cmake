@@ -2,7 +2,7 @@
 # The contract of engine.h as a program that takes an engine's name: every engine passes
 # the same cases, but for those that need a capability it has not.
 add_executable(test_engine_contract contract/main.c contract/harness.c contract/lifecycle.c
-  contract/mapping.c contract/guest.c contract/looking.c contract/requests.c)
+  contract/mapping.c contract/guest.c contract/looking.c contract/requests.c contract/space.c contract/hand.c)
 target_include_directories(test_engine_contract PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(test_engine_contract PRIVATE hvd_flags vmxcore_engine PkgConfig::CMOCKA)
 add_test(NAME test_engine_contract_soft COMMAND test_engine_contract soft)

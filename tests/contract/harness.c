@@ -56,7 +56,9 @@ static bool take(struct contract *c, uint64_t token, struct engine_event *ret)
 		/* One at a time is under way: any other would be a second completion. */
 		assert_true(ev.token == token);
 		/* Older STATE events are behind us; the one for this change is still to come. */
-		if (ev.op >= ENGINE_VM_START && ev.op <= ENGINE_VM_STOP && !ev.error.code)
+		if (((ev.op >= ENGINE_VM_START && ev.op <= ENGINE_VM_STOP) ||
+		     ev.op == ENGINE_VM_RESET) &&
+		    !ev.error.code)
 			c->state[ev.vm % 256] = ev.state;
 		*ret = ev;
 		return true;

@@ -12,6 +12,8 @@ endfunction()
 
 hvctl_e2e(guests 300)
 hvctl_e2e(remap 300)
+hvctl_e2e(space 300)
+hvctl_e2e(hand 300)
 hvctl_e2e(verbs 300)
 hvctl_e2e(errors 300)
 hvctl_e2e(demo 600)

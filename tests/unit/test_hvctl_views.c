@@ -106,6 +106,51 @@ static const struct {
 	 "              exit qualification 0x18a, VM-instruction error 0\n"
 	 "  vCPU  processor  VPID  activity  rip       instructions  exits\n"
 	 "     0          1     2  active    0x100123     1,234,567     42\n"},
+	{PROTO_METHOD_memory_mappings,
+	 "{\"vm\":\"demo\",\"ep4ta\":\"0x12000\",\"accessed_dirty\":true,\"table_bytes\":20480,"
+	 "\"next_gpa\":\"0x80200000\",\"mappings\":[{\"gpa\":\"0x0\",\"size_bytes\":67108864,"
+	 "\"slot\":\"ram\",\"offset_bytes\":0,\"prot\":\"rwx\",\"memory_type\":\"wb\",\"leaves\":{"
+	 "\"size_4k\":0,\"size_2m\":32,\"size_1g\":0},\"accessed\":5,\"dirty\":2},{\"gpa\":"
+	 "\"0x80000000\",\"size_bytes\":2097152,\"slot\":\"spare\",\"offset_bytes\":4096,\"prot\":"
+	 "\"r\",\"memory_type\":\"uc\",\"leaves\":{\"size_4k\":512,\"size_2m\":0,\"size_1g\":0},"
+	 "\"accessed\":0,\"dirty\":0}]}",
+	 "demo: EP4TA 0x12000, 20 KiB of EPT tables, accessed and dirty flags on\n"
+	 "  guest-physical              size  slot+offset   prot  type   4K  2M  accessed  dirty\n"
+	 "  0x00000000-0x03ffffff     64 MiB  ram+0x0       rwx   wb         32         5      2\n"
+	 "  0x04000000-0x7fffffff  1,984 MiB  not mapped\n"
+	 "  0x80000000-0x801fffff      2 MiB  spare+0x1000  r     uc    512             0      0\n"
+	 "there is more: --gpa 0x80200000\n"},
+	{PROTO_METHOD_memory_slot_remove, "{\"slot\":\"spare\",\"size_bytes\":4194304}",
+	 "slot spare: removed, 4 MiB given back\n"},
+	{PROTO_METHOD_memory_dirty,
+	 "{\"gpa\":\"0x400000\",\"size_bytes\":49152,\"cleared\":false,\"dirty_pages\":4,"
+	 "\"bitmap\":\"iQE=\"}",
+	 "0x400000-0x40bfff: 4 of 12 pages dirty\n"
+	 "  0x400000-0x400fff  1 page\n"
+	 "  0x403000-0x403fff  1 page\n"
+	 "  0x407000-0x408fff  2 pages\n"},
+	{PROTO_METHOD_tlb_invalidate,
+	 "{\"vm\":\"demo\",\"executed\":[{\"processor\":1,\"instruction\":\"INVVPID\",\"type\":"
+	 "\"individual-address\",\"ep4ta\":null,\"vpid\":3,\"gva\":\"0x400000\",\"dropped\":{"
+	 "\"i1\":0,\"d1\":1,\"l2\":1,\"psc\":2,\"gpa\":0}},{\"processor\":0,\"instruction\":"
+	 "\"INVEPT\",\"type\":\"all-context\",\"ep4ta\":null,\"vpid\":null,\"gva\":null,"
+	 "\"dropped\":null}]}",
+	 "processor  executed                    of                L1I  L1D  L2  PSC  GPA entries "
+	 "dropped\n"
+	 "        1  INVVPID individual-address  VPID 3, 0x400000    0    1   1    2              "
+	 "      0\n"
+	 "        0  INVEPT all-context          everything          -    -   -    -              "
+	 "      -\n"},
+	{PROTO_METHOD_vcpu_inject,
+	 "{\"vm\":\"demo\",\"vcpu\":1,\"kind\":\"exception\",\"vector\":14,\"error_code\":2}",
+	 "demo vCPU 1: exception vector 14, error code 0x2 is queued\n"},
+	{PROTO_METHOD_vmcs_get,
+	 "{\"vm\":\"demo\",\"vcpu\":0,\"fields\":[{\"name\":\"vpid\",\"value\":\"0x3\","
+	 "\"encoding\":\"0x0\",\"width\":\"16\",\"type\":\"control\",\"doc\":\"a tag\"}]}",
+	 "control fields\n"
+	 "  field  encoding  value\n"
+	 "  vpid   0x0000    0x0003\n"
+	 "  (a tag)\n"},
 	{PROTO_METHOD_vm_list, "{\"vms\":[]}",
 	 "no VMs: 'hvctl create NAME IMAGE --run' makes one\n"},
 	{PROTO_METHOD_memory_slot_list,
@@ -337,6 +382,10 @@ static void test_missing_members(void **state)
 		/* wrong types everywhere */
 		("{\"vms\":1,\"slots\":\"x\",\"vcpus\":{},\"vpids\":null,\"entries\":[1],"
 		 "\"stats\":[[]],\"refs\":[\"x\"],\"data\":5,\"state\":[],\"tlb\":[]}"),
+		("{\"mappings\":[{}],\"executed\":[{}],\"registers\":[{}],\"fields\":[{}],"
+		 "\"change\":{},\"cleared\":true}"),
+		("{\"mappings\":[1],\"executed\":5,\"registers\":\"x\",\"fields\":[[],[]],"
+		 "\"bitmap\":\"!\",\"cleared\":1}"),
 	};
 
 	(void)state;

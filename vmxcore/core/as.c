@@ -207,6 +207,54 @@ int core_as_leaf(struct core_as *as, gpa_t a, struct core_leaf *ret)
 	return rc;
 }
 
+/* Counts from the entry that holds `at` to the end of its table; returns where it stopped. */
+static uint64_t count_table(const struct core_as *as, uint64_t at, uint64_t end,
+			    struct core_leaf_counts *ret)
+{
+	struct ept_place p;
+	uint64_t span;
+	unsigned left;
+
+	ept_find(&as->ept, at, &p);
+	span = ept_span_bytes(p.level);
+	left = EPT_ENTRIES - ept_index(at, p.level);
+	for (at = p.first; left != 0 && at < end; left--, at += span) {
+		uint64_t entry = plat_load(p.entry++);
+
+		if (!ept_present(entry, false))
+			continue;
+		/* A table: what it holds is found from the root again. */
+		if (!ept_is_leaf(entry, p.level))
+			break;
+		ret->leaves[p.level]++;
+		if (as->ept.accessed_dirty) {
+			ret->accessed += (entry & EPT_A) != 0;
+			ret->dirty += (entry & EPT_D) != 0;
+		}
+	}
+	return at;
+}
+
+void core_as_count_leaves(struct core_as *as, gpa_t a, uint64_t size, struct core_leaf_counts *ret)
+{
+	uint64_t at = a.v, end = a.v + size;
+	unsigned tables = 0;
+
+	*ret = (struct core_leaf_counts){{0}, 0, 0};
+	if (vmx_range_bad(a.v, size) || end > as->gpa_limit)
+		return;
+	plat_lock(&as->lock);
+	while (at < end) {
+		at = count_table(as, at, end, ret);
+		if (++tables % (LEAVES_PER_HOLD / EPT_ENTRIES) == 0) {
+			plat_unlock(&as->lock);
+			plat_cpu_relax();
+			plat_lock(&as->lock);
+		}
+	}
+	plat_unlock(&as->lock);
+}
+
 /* --- dirty bits ---------------------------------------------------------------------------- */
 
 struct harvest {

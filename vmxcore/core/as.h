@@ -174,6 +174,19 @@ struct core_leaf {
 /* -ENOENT if no present leaf maps a. Atomic. Touches no A/D bit. */
 int core_as_leaf(struct core_as *as, gpa_t a, struct core_leaf *ret);
 
+/* Present EPT leaves, counted. */
+struct core_leaf_counts {
+	uint64_t leaves[4];	  /* by level: 1 4 KiB, 2 2 MiB, 3 1 GiB */
+	uint64_t accessed, dirty; /* of all of these; 0 where A/D is off */
+};
+
+/*
+ * The leaves of [a, a + size), which ends no mapped range in its middle. Touches no A/D
+ * bit. The lock is let go of now and then: what changes meanwhile is counted before or after.
+ */
+void core_as_count_leaves(struct core_as *as, gpa_t a, uint64_t size,
+			  struct core_leaf_counts *ret);
+
 /*
  * Guest memory, by guest-physical address, through the mappings (not their
  * permissions: this is the VMM's own access). Relaxed atomics; guests race.

@@ -139,6 +139,17 @@ int inval_invept(struct core_cpu *cpu, uint64_t eptp, enum core_stat cause)
 	return 0;
 }
 
+int inval_invept_all(struct core_cpu *cpu, enum core_stat cause)
+{
+	struct hw_invept_desc desc = {.eptp = 0};
+
+	if (hw_invept(cpu->hw, HW_INVEPT_ALL, &desc) != HW_SUCCEED)
+		return -EIO;
+	core_stat_add(&cpu->stats, CORE_STAT_INVEPT_ALL, 1);
+	core_stat_add(&cpu->stats, cause, 1);
+	return 0;
+}
+
 /* Each type, the wider one that covers it where the processor lacks it, its counter. */
 static const struct {
 	size_t supported; /* offset in struct core_caps of a bool */

@@ -121,6 +121,7 @@ void inval_preview(struct core_as *as, struct core_cpu *this_cpu, struct inval_r
  * would refuse and nothing is cached for; -EIO: the processor refused it.
  */
 int inval_invept(struct core_cpu *cpu, uint64_t eptp, enum core_stat cause);
+int inval_invept_all(struct core_cpu *cpu, enum core_stat cause);
 int inval_invvpid(struct core_cpu *cpu, enum hw_invvpid_type type, uint16_t vpid, gva_t linear);
 
 #endif

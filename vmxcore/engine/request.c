@@ -36,6 +36,18 @@ static bool shape_write(const struct engine_request *req, struct shape *ret)
 	return req->u.mem.size_bytes <= ENGINE_MAX_DATA;
 }
 
+static bool shape_vcpu_set(const struct engine_request *req, struct shape *ret)
+{
+	ret->payload = req->u.vcpu.count * sizeof(struct engine_register);
+	return req->u.vcpu.count <= ENGINE_MAX_REGISTERS;
+}
+
+static bool shape_vmcs_get(const struct engine_request *req, struct shape *ret)
+{
+	(void)ret;
+	return memchr(req->u.vmcs.field, '\0', sizeof(req->u.vmcs.field)) != NULL;
+}
+
 static bool shape_plain(const struct engine_request *req, struct shape *ret)
 {
 	(void)req;
@@ -44,15 +56,20 @@ static bool shape_plain(const struct engine_request *req, struct shape *ret)
 }
 
 static bool (*const shapes[ENGINE_OP_COUNT])(const struct engine_request *, struct shape *) = {
-	[ENGINE_VM_CREATE] = shape_create, [ENGINE_VM_START] = shape_plain,
-	[ENGINE_VM_PAUSE] = shape_plain,   [ENGINE_VM_RESUME] = shape_plain,
-	[ENGINE_VM_STOP] = shape_plain,	   [ENGINE_VM_DELETE] = shape_plain,
-	[ENGINE_VM_INFO] = shape_plain,	   [ENGINE_SLOT_ADD] = shape_slot_add,
-	[ENGINE_SLOT_LIST] = shape_plain,  [ENGINE_MEM_APPLY] = shape_apply,
-	[ENGINE_MEM_READ] = shape_plain,   [ENGINE_MEM_WRITE] = shape_write,
-	[ENGINE_WALK] = shape_plain,	   [ENGINE_VPID_LIST] = shape_plain,
-	[ENGINE_TLB_STATS] = shape_plain,  [ENGINE_TLB_ENTRIES] = shape_plain,
-	[ENGINE_STATS] = shape_plain,	   [ENGINE_CONSOLE_READ] = shape_plain,
+	[ENGINE_VM_CREATE] = shape_create,   [ENGINE_VM_START] = shape_plain,
+	[ENGINE_VM_PAUSE] = shape_plain,     [ENGINE_VM_RESUME] = shape_plain,
+	[ENGINE_VM_STOP] = shape_plain,	     [ENGINE_VM_DELETE] = shape_plain,
+	[ENGINE_VM_INFO] = shape_plain,	     [ENGINE_SLOT_ADD] = shape_slot_add,
+	[ENGINE_SLOT_LIST] = shape_plain,    [ENGINE_MEM_APPLY] = shape_apply,
+	[ENGINE_MEM_READ] = shape_plain,     [ENGINE_MEM_WRITE] = shape_write,
+	[ENGINE_WALK] = shape_plain,	     [ENGINE_VPID_LIST] = shape_plain,
+	[ENGINE_TLB_STATS] = shape_plain,    [ENGINE_TLB_ENTRIES] = shape_plain,
+	[ENGINE_STATS] = shape_plain,	     [ENGINE_CONSOLE_READ] = shape_plain,
+	[ENGINE_MAPPING_LIST] = shape_plain, [ENGINE_DIRTY] = shape_plain,
+	[ENGINE_SLOT_REMOVE] = shape_plain,  [ENGINE_VM_RESET] = shape_plain,
+	[ENGINE_INVALIDATE] = shape_plain,   [ENGINE_VCPU_GET] = shape_plain,
+	[ENGINE_VCPU_SET] = shape_vcpu_set,  [ENGINE_VCPU_INJECT] = shape_plain,
+	[ENGINE_VMCS_GET] = shape_vmcs_get,
 };
 
 int engine_request_check(const struct engine_request *req, const void *payload,
@@ -114,6 +131,10 @@ static const char *const field_names[ENGINE_FIELD_COUNT] = {
 	[ENGINE_FIELD_VCPU] = "vcpu",
 	[ENGINE_FIELD_FILE] = "file",
 	[ENGINE_FIELD_VPID] = "vpid",
+	[ENGINE_FIELD_REGISTERS] = "registers",
+	[ENGINE_FIELD_VECTOR] = "vector",
+	[ENGINE_FIELD_ERROR_CODE] = "error_code",
+	[ENGINE_FIELD_FIELD] = "field",
 };
 
 static const char *name_of(const char *const *names, size_t count, uint32_t i)

@@ -137,6 +137,8 @@ void *soft_payload(struct soft_reply *reply, size_t count, size_t size);
 bool soft_run_some(struct soft *s);
 void soft_set_state(struct soft *s, struct soft_vm *vm, enum engine_vm_state state,
 		    enum engine_state_reason reason);
+/* It is halted no more; it runs if its VM does. */
+void soft_wake(struct soft *s, struct soft_vcpu *v);
 uint64_t soft_guest_time(const struct soft_vm *vm);
 /* Sends the STATE event that is due. */
 void soft_tell_state(struct soft *s, struct soft_vm *vm);
@@ -157,6 +159,8 @@ int soft_vm_stop(struct soft *, struct soft_vm *, const struct queue_request *,
 		 struct soft_reply *);
 int soft_vm_delete(struct soft *, struct soft_vm *, const struct queue_request *,
 		   struct soft_reply *);
+int soft_vm_reset(struct soft *, struct soft_vm *, const struct queue_request *,
+		  struct soft_reply *);
 
 /* --- soft_boot.c: images into memory, vCPUs into their first state --- */
 int soft_boot_read(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
@@ -181,6 +185,29 @@ int soft_mem_read(struct soft *, struct soft_vm *, const struct queue_request *,
 		  struct soft_reply *);
 int soft_mem_write(struct soft *, struct soft_vm *, const struct queue_request *,
 		   struct soft_reply *);
+
+int soft_slot_remove(struct soft *, struct soft_vm *, const struct queue_request *,
+		     struct soft_reply *);
+void soft_fill_change(struct engine_change *ret, const struct core_change *c, uint64_t eptp);
+
+/* --- soft_space.c: what is mapped, and what is dirty --- */
+int soft_mapping_list(struct soft *, struct soft_vm *, const struct queue_request *,
+		      struct soft_reply *);
+int soft_dirty(struct soft *, struct soft_vm *, const struct queue_request *, struct soft_reply *);
+
+/* --- soft_hand.c: invalidations by hand --- */
+int soft_invalidate(struct soft *, struct soft_vm *, const struct queue_request *,
+		    struct soft_reply *);
+
+/* --- soft_vcpu.c: registers, events, the VMCS --- */
+int soft_vcpu_get(struct soft *, struct soft_vm *, const struct queue_request *,
+		  struct soft_reply *);
+int soft_vcpu_set(struct soft *, struct soft_vm *, const struct queue_request *,
+		  struct soft_reply *);
+int soft_vcpu_inject(struct soft *, struct soft_vm *, const struct queue_request *,
+		     struct soft_reply *);
+int soft_vmcs_get(struct soft *, struct soft_vm *, const struct queue_request *,
+		  struct soft_reply *);
 
 /* --- soft_look.c, soft_stats.c: looking, which changes nothing --- */
 int soft_vm_info(struct soft *, struct soft_vm *, const struct queue_request *,

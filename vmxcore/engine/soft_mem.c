@@ -166,19 +166,21 @@ int soft_slot_new(struct soft *s, struct soft_vm *vm, const struct engine_slot_a
 	return 0;
 }
 
-/* Nothing maps them any more. */
+/* Nothing maps it any more. */
+static void free_slot(struct soft *s, struct soft_slot *slot)
+{
+	each_extent(slot, tell_removed, s);
+	s->memory_used -= slot->core.size;
+	plat_mem_destroy(s->plat, slot->core.mem);
+	free(slot);
+}
+
 void soft_slots_free(struct soft *s, struct soft_vm *vm)
 {
 	size_t i;
 
-	for (i = 0; i < vm->slot_count; i++) {
-		struct soft_slot *slot = vm->slots[i];
-
-		each_extent(slot, tell_removed, s);
-		s->memory_used -= slot->core.size;
-		plat_mem_destroy(s->plat, slot->core.mem);
-		free(slot);
-	}
+	for (i = 0; i < vm->slot_count; i++)
+		free_slot(s, vm->slots[i]);
 	free(vm->slots);
 	vm->slots = NULL;
 	vm->slot_count = 0;
@@ -190,6 +192,65 @@ int soft_slot_add(struct soft *s, struct soft_vm *vm, const struct queue_request
 	const struct engine_slot_add *a = &rq->req.u.slot_add;
 
 	return soft_slot_new(s, vm, a, rq->fd_count ? rq->fds[0] : -1, reply);
+}
+
+#define RANGES_AT_A_TIME 64u
+
+/* The first mapped range that names the slot. */
+static bool first_range_of(struct core_as *as, uint32_t number, struct core_range *ret)
+{
+	struct core_range ranges[RANGES_AT_A_TIME];
+	gpa_t from = gpa(0);
+	size_t n, i;
+
+	do {
+		n = core_as_ranges(as, from, ranges, RANGES_AT_A_TIME);
+		for (i = 0; i < n; i++) {
+			if (ranges[i].slot != number)
+				continue;
+			*ret = ranges[i];
+			return true;
+		}
+		from = n ? gpa(ranges[n - 1].gpa.v + ranges[n - 1].size) : from;
+	} while (n == RANGES_AT_A_TIME);
+	return false;
+}
+
+static int refuse_mapped(struct soft_vm *vm, const struct soft_slot *slot, struct soft_reply *reply)
+{
+	struct engine_error *e = &reply->error;
+	struct core_range range;
+
+	if (first_range_of(core_vm_as(vm->core), slot->core.id, &range)) {
+		e->existing_first = range.gpa.v;
+		e->existing_last = range.gpa.v + range.size - 1;
+		e->slot = slot->core.id;
+	}
+	return soft_fail(reply, -EBUSY, ENGINE_FIELD_SLOT, 0,
+			 "%" PRIu64 " bytes of it are mapped, first at 0x%" PRIx64 "-0x%" PRIx64
+			 ": unmap them first",
+			 slot->core.mapped_bytes, e->existing_first, e->existing_last);
+}
+
+int soft_slot_remove(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
+		     struct soft_reply *reply)
+{
+	uint32_t number = rq->req.u.slot_remove.slot;
+	struct soft_slot *slot = soft_find_slot(vm, number);
+	size_t at = slot_position(vm, number);
+
+	if (number == SOFT_RAM_SLOT)
+		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SLOT, 0,
+				 "the VM's own memory goes with the VM");
+	if (!slot)
+		return soft_fail(reply, -ENOENT, ENGINE_FIELD_SLOT, 0, "the VM has no such slot");
+	if (slot->core.mapped_bytes)
+		return refuse_mapped(vm, slot, reply);
+	reply->total = slot->core.size;
+	free_slot(s, slot);
+	vm->slot_count--;
+	memmove(&vm->slots[at], &vm->slots[at + 1], (vm->slot_count - at) * sizeof(*vm->slots));
+	return 0;
 }
 
 int soft_slot_list(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
@@ -335,7 +396,7 @@ static void copy_text(char *to, size_t size, const char *from)
 	snprintf(to, size, "%s", from);
 }
 
-static void fill_change(struct engine_change *ret, const struct core_change *c, uint64_t eptp)
+void soft_fill_change(struct engine_change *ret, const struct core_change *c, uint64_t eptp)
 {
 	const struct inval_reason_info *why = &inval_reason_info[c->decision.reason];
 
@@ -506,7 +567,7 @@ int soft_mem_apply(struct soft *s, struct soft_vm *vm, const struct queue_reques
 	if (!err)
 		err = apply(s, vm, ops, a->count, flags, &change, reply);
 	if (!err)
-		fill_change(out, &change, core_as_eptp(core_vm_as(vm->core)));
+		soft_fill_change(out, &change, core_as_eptp(core_vm_as(vm->core)));
 out:
 	free(ops);
 	return err;

@@ -59,6 +59,13 @@ void soft_set_state(struct soft *s, struct soft_vm *vm, enum engine_vm_state sta
 	}
 }
 
+void soft_wake(struct soft *s, struct soft_vcpu *v)
+{
+	v->run = SOFT_VCPU_READY;
+	if (v->vm->state.state == ENGINE_STATE_RUNNING)
+		enqueue(s, v);
+}
+
 uint64_t soft_guest_time(const struct soft_vm *vm)
 {
 	uint64_t sum = 0;

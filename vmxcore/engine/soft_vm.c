@@ -396,3 +396,14 @@ int soft_vm_stop(struct soft *s, struct soft_vm *vm, const struct queue_request 
 		soft_set_state(s, vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
 	return 0;
 }
+
+/*
+ * As a reset line: the vCPUs and the RAM slot begin anew, all else stays. Nobody sees it
+ * shutoff in between, for a STATE event tells the state at the request's end.
+ */
+int soft_vm_reset(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
+		  struct soft_reply *reply)
+{
+	soft_set_state(s, vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
+	return soft_vm_start(s, vm, rq, reply);
+}

@@ -93,6 +93,17 @@ enum engine_op {
 	ENGINE_STATS,	     /* payload out: struct engine_stat[]; of a VM, or with vm 0 of the
 			      * processors and every VM */
 	ENGINE_CONSOLE_READ, /* payload out: bytes */
+	ENGINE_MAPPING_LIST, /* payload out: struct engine_mappings */
+	ENGINE_DIRTY,	     /* payload out: struct engine_dirty */
+	ENGINE_SLOT_REMOVE,  /* one that nothing maps; total: bytes given back */
+	ENGINE_VM_RESET,     /* any but shutoff -> running, as STOP and START, but with no
+			      * state between: slots, mappings and counters stay */
+	ENGINE_INVALIDATE,  /* payload out: struct engine_invalidated[], one a processor */
+	ENGINE_VCPU_GET,    /* payload out: struct engine_register[] */
+	ENGINE_VCPU_SET,    /* payload in: struct engine_register[], out: all, as they are now.
+			     * Paused, or never started: a start makes all registers anew */
+	ENGINE_VCPU_INJECT, /* running or paused; -EBUSY: an event is queued already */
+	ENGINE_VMCS_GET,    /* payload out: struct engine_vmcs_field[] */
 	ENGINE_OP_COUNT
 };
 
@@ -193,6 +204,60 @@ struct engine_change {
 	char reason[40];      /* "leaf-address-changed" */
 	char text[160];
 	char section[80]; /* the manual's section title */
+};
+
+#define ENGINE_MAX_MAPPINGS 4096u
+
+/* Mapped ranges that end after gpa, in order. */
+struct engine_mapping_list_req {
+	uint64_t gpa;
+	uint32_t max; /* 1..ENGINE_MAX_MAPPINGS */
+	uint32_t pad;
+};
+
+/* A mapped range, and the EPT leaves that are there for it. */
+struct engine_mapping {
+	uint64_t gpa, size_bytes, offset_bytes;
+	uint64_t leaves_4k, leaves_2m, leaves_1g;
+	uint64_t leaves_accessed, leaves_dirty; /* of these; with accessed_dirty only */
+	uint32_t slot, prot, memtype, pad;
+};
+
+struct engine_mappings {
+	uint64_t ep4ta;
+	uint64_t table_bytes; /* of the whole EPT, its root among them */
+	uint64_t next_gpa;    /* if more: where to go on */
+	uint32_t accessed_dirty;
+	uint32_t more;
+	uint32_t count;
+	uint32_t pad;
+	struct engine_mapping mapping[];
+};
+
+#define ENGINE_MAX_DIRTY_BYTES ((uint64_t)ENGINE_MAX_DATA * 8u * 4096u)
+
+/* Both multiples of 4096, at most ENGINE_MAX_DIRTY_BYTES. */
+struct engine_dirty_req {
+	uint64_t gpa, size_bytes;
+	uint32_t clear; /* clear the flags that are told, and invalidate */
+	uint32_t pad;
+};
+
+/*
+ * A dirty leaf sets the bit of each page of it that is in the range. A large leaf that
+ * the range cuts is told, but not cleared: its other pages have not been told.
+ */
+struct engine_dirty {
+	struct engine_change change; /* entries_written: leaves cleared */
+	uint64_t dirty_pages;	     /* bits set */
+	uint64_t bitmap_bytes;
+	uint8_t bitmap[]; /* bit n: page n of the range */
+};
+
+/* Not slot 0. -EBUSY: parts of it are mapped; existing_first..last is the first such. */
+struct engine_slot_remove {
+	uint32_t slot;
+	uint32_t pad;
 };
 
 enum engine_address_kind { ENGINE_ADDR_GPA, ENGINE_ADDR_GVA, ENGINE_ADDR_SLOT };
@@ -322,6 +387,96 @@ struct engine_stat {
 	uint32_t observable;
 };
 
+/* The kinds of INVEPT and INVVPID ("Operations that Invalidate Cached Mappings"). */
+enum engine_invalidation {
+	ENGINE_INVEPT_SINGLE,
+	ENGINE_INVEPT_ALL,
+	ENGINE_INVVPID_ADDRESS,
+	ENGINE_INVVPID_SINGLE,
+	ENGINE_INVVPID_ALL,
+	ENGINE_INVVPID_KEEP_GLOBAL,
+	ENGINE_INVALIDATIONS
+};
+
+/*
+ * An invalidation by hand: exactly the instruction that is asked for, with the VM's EP4TA
+ * or a VPID of its. It takes entries, and counts as any other does. What changes of
+ * mappings still owe (ENGINE_CHANGE_SKIP_INVALIDATION) they go on owing.
+ */
+struct engine_invalidate_req {
+	uint64_t gva;	    /* INVVPID_ADDRESS */
+	uint32_t kind;	    /* enum engine_invalidation */
+	uint32_t processor; /* ENGINE_ANY_PROCESSOR: INVEPT on each vCPU's home, INVVPID on
+			     * the home of vcpu */
+	uint32_t vcpu;	    /* INVVPID: whose VPID */
+	uint32_t vpid;	    /* INVVPID: this one instead, 1..65535; 0: the vCPU's */
+};
+
+struct engine_invalidated {
+	uint64_t ep4ta; /* INVEPT_SINGLE */
+	uint32_t processor;
+	uint32_t vpid; /* INVVPID, but INVVPID_ALL */
+	uint32_t observable; /* 0: what was dropped is not known */
+	uint32_t dropped_i1, dropped_d1, dropped_l2, dropped_psc, dropped_gpa;
+	char instruction[24]; /* "INVVPID" */
+	char type[40];	      /* "individual-address" */
+};
+
+enum engine_register_group {
+	ENGINE_REGISTER_GENERAL,
+	ENGINE_REGISTER_CONTROL,
+	ENGINE_REGISTER_SEGMENT,
+	ENGINE_REGISTER_DEBUG,
+	ENGINE_REGISTER_MSR,
+	ENGINE_REGISTER_STATE, /* "Guest Non-Register State" */
+};
+
+#define ENGINE_MAX_REGISTERS 128u
+
+/* Self-describing. To set: name and value count. */
+struct engine_register {
+	char name[24]; /* "rip", "cs.base"; NUL-terminated */
+	uint64_t value;
+	uint32_t bits;
+	uint32_t group; /* enum engine_register_group */
+};
+
+/* -EINVAL: VM entry would refuse it (field registers; index: which of them, UINT32_MAX
+ * another one), -ENOENT no register of that name, -ERANGE it has fewer bits. */
+struct engine_vcpu_req {
+	uint32_t vcpu;
+	uint32_t count; /* VCPU_SET: registers in the payload */
+};
+
+enum engine_event_kind { ENGINE_EVENT_INTERRUPT, ENGINE_EVENT_NMI, ENGINE_EVENT_EXCEPTION };
+
+/* "Event Injection". An interrupt waits until the guest takes interrupts. */
+struct engine_inject {
+	uint32_t vcpu;
+	uint32_t kind;	 /* enum engine_event_kind */
+	uint32_t vector; /* NMI: 2 */
+	uint32_t has_error_code;
+	uint32_t error_code;
+	uint32_t pad;
+};
+
+struct engine_vmcs_req {
+	uint32_t vcpu;
+	uint32_t pad;
+	char field[40]; /* its name; "": every field that the processor has */
+};
+
+/* As VMREAD gives it: registers that were set since the last exit are not in it yet. */
+struct engine_vmcs_field {
+	char name[40];
+	char text[72];
+	uint64_t value;
+	uint32_t encoding;
+	uint8_t width; /* 0 16 bits, 1 64, 2 32, 3 natural */
+	uint8_t type;  /* 0 control, 1 read-only data, 2 guest state, 3 host state */
+	uint8_t pad[2];
+};
+
 /* Reads what the guest printed. offset counts from the VM's last start. */
 struct engine_console_read {
 	uint64_t offset;
@@ -342,6 +497,13 @@ struct engine_request {
 		struct engine_walk_req walk;
 		struct engine_tlb_entries_req tlb_entries;
 		struct engine_console_read console;
+		struct engine_mapping_list_req mapping_list;
+		struct engine_dirty_req dirty;
+		struct engine_slot_remove slot_remove;
+		struct engine_invalidate_req invalidate;
+		struct engine_vcpu_req vcpu;
+		struct engine_inject inject;
+		struct engine_vmcs_req vmcs;
 	} u;
 };
 
@@ -421,6 +583,10 @@ enum engine_field {
 	ENGINE_FIELD_VCPU,
 	ENGINE_FIELD_FILE,
 	ENGINE_FIELD_VPID,
+	ENGINE_FIELD_REGISTERS,
+	ENGINE_FIELD_VECTOR,
+	ENGINE_FIELD_ERROR_CODE,
+	ENGINE_FIELD_FIELD, /* of a VMCS */
 	ENGINE_FIELD_COUNT
 };
 
@@ -449,7 +615,8 @@ struct engine_event {
 	struct engine_error error;
 	struct engine_state_info state; /* STATE events; VM_* completions */
 	uint64_t payload_bytes;
-	uint64_t total; /* TLB_ENTRIES: matching in all; CONSOLE_READ: bytes printed so far */
+	uint64_t total; /* TLB_ENTRIES: matching in all; CONSOLE_READ: bytes printed so far;
+			 * SLOT_REMOVE: bytes given back */
 	uint64_t first; /* CONSOLE_READ: offset of the payload's first byte; later than asked
 			 * for when older bytes are no longer kept */
 	void *payload;	/* the engine's, until engine_event_release() */
