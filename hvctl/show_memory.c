@@ -111,7 +111,7 @@ void show_change(struct hvctl_call *call, struct json_object *r, bool left_out)
 	{                                                                     \
 		const struct proto_##id##_params *p = call->params;           \
                                                                               \
-		show_change(call, r, p->skip_invalidation);              \
+		show_change(call, r, p->skip_invalidation);                   \
 	}
 SHOW_CHANGE(map)
 SHOW_CHANGE(unmap)

@@ -77,6 +77,10 @@ void method_daemon_info(struct call *c)
 		.modules = ENGINE_MAX_MODULES,
 		.command_line_bytes = ENGINE_CMDLINE_LEN - 1,
 		.tlb_entries = PROTO_TLB_ENTRIES_MAX,
+		.mappings = PROTO_MAPPINGS_MAX,
+		.operations = PROTO_OPERATIONS_MAX,
+		.dirty_bytes = PROTO_DIRTY_BYTES_MAX,
+		.registers = PROTO_REGISTERS_MAX,
 	};
 	struct proto_daemon_info info = {
 		.version = HVD_VERSION,

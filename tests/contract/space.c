@@ -120,6 +120,39 @@ static void mapping_list(struct contract *c)
 	}
 }
 
+/* One page of a 1 GiB leaf made read-only: every size of leaf is there. */
+static void mapping_1g(struct contract *c)
+{
+	const struct engine_map_op cut = {
+		.kind = ENGINE_PROTECT, .gpa = TARGET, .size_bytes = 4096, .prot = ENGINE_PROT_R};
+	struct engine_request req = vm_request();
+	uint64_t leaves[3] = {0}, vm;
+	const struct engine_mappings *m;
+	struct engine_event ev;
+	uint32_t i;
+
+	req.u.create.memory_bytes = 2048 * MIB;
+	req.u.create.ept_page_bytes = VMX_SIZE_1G;
+	vm = vm_new(c, &req, guest_hello, sizeof(guest_hello));
+	ev = mappings(c, vm, 0, 10);
+	assert_int_equal(((const struct engine_mappings *)ev.payload)->mapping[0].leaves_1g, 2);
+	engine_event_release(&ev);
+	apply_ok(c, vm, &cut, 0, NULL);
+	ev = mappings(c, vm, 0, 10);
+	m = ev.payload;
+	assert_int_equal(m->count, 3);
+	for (i = 0; i < m->count; i++) {
+		leaves[0] += m->mapping[i].leaves_4k;
+		leaves[1] += m->mapping[i].leaves_2m;
+		leaves[2] += m->mapping[i].leaves_1g;
+	}
+	assert_int_equal(leaves[0], 512);
+	assert_int_equal(leaves[1], 511);
+	assert_int_equal(leaves[2], 1);
+	engine_event_release(&ev);
+	op_ok(c, vm, ENGINE_VM_DELETE);
+}
+
 /* The flags are the guest's doing; looking at them leaves them as they are. */
 static void flags(struct contract *c)
 {
@@ -321,7 +354,7 @@ static void removed_slot(struct contract *c)
 	end(c, vm);
 }
 
-/* A stale translation of memory that is gone leads nowhere, and to nobody else's memory. */
+/* A stale translation of memory that is gone leads to an empty bus. */
 static void removed_stale(struct contract *c)
 {
 	uint64_t vm = agent_with(c, 0, 1);
@@ -393,6 +426,7 @@ static void reset_shutoff(struct contract *c)
 
 const struct contract_case space_cases[] = {
 	{"mapping_list", mapping_list, ENGINE_CAP_EPT_2M},
+	{"mapping_1g", mapping_1g, ENGINE_CAP_EPT_2M | ENGINE_CAP_EPT_1G},
 	{"flags", flags, ENGINE_CAP_EPT_AD},
 	{"dirty_again", dirty_again, ENGINE_CAP_EPT_AD},
 	{"dirty_large", dirty_large, ENGINE_CAP_EPT_AD | ENGINE_CAP_EPT_2M},
