@@ -178,6 +178,8 @@ static void help_field(FILE *out, const struct proto_method *m, const struct pro
 {
 	char left[HVCTL_LEFT_LEN], doc[HVCTL_DOC_LEN];
 
+	if (!proto_is_positional(m, f) && !proto_has_option(m, f))
+		return;
 	hvctl_field_text(m, f, left, doc);
 	describe(out, left, doc);
 }

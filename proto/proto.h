@@ -196,6 +196,8 @@ const struct proto_field *proto_field_by_option(const struct proto_struct *desc,
 						const char *option);
 /* true if the parameter is among the method's positional ones. */
 bool proto_is_positional(const struct proto_method *m, const struct proto_field *f);
+/* true if a person can give the parameter by an option; some only programs can. */
+bool proto_has_option(const struct proto_method *m, const struct proto_field *f);
 /* The name of a value; NULL if it has none. */
 const char *proto_enum_name(const struct proto_enum *en, uint32_t number);
 /* 0 and *ret, or -EINVAL. */

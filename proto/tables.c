@@ -165,6 +165,11 @@ bool proto_is_positional(const struct proto_method *m, const struct proto_field 
 	return false;
 }
 
+bool proto_has_option(const struct proto_method *m, const struct proto_field *f)
+{
+	return f->option[0] != '\0' && !proto_is_positional(m, f);
+}
+
 const char *proto_enum_name(const struct proto_enum *en, uint32_t number)
 {
 	for (size_t i = 0; i < en->count; i++)

@@ -65,6 +65,9 @@ static void one_verb(FILE *out, const struct proto_method *m)
 		 proto_enum_name(&proto_enum_role, m->role));
 	line(out, doc);
 	for (size_t i = 0; i < params->count; i++) {
+		if (!proto_is_positional(m, &params->fields[i]) &&
+		    !proto_has_option(m, &params->fields[i]))
+			continue;
 		hvctl_field_text(m, &params->fields[i], left, doc);
 		item(out, left, doc);
 	}

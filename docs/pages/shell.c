@@ -28,7 +28,7 @@ static void bash_options(FILE *out, const struct proto_method *m)
 
 	fprintf(out, "\t%s) echo \"", m->verb);
 	for (size_t i = 0; i < params->count; i++)
-		if (!proto_is_positional(m, &params->fields[i]))
+		if (proto_has_option(m, &params->fields[i]))
 			fprintf(out, "--%s ", params->fields[i].option);
 	for (const struct hvctl_option *o = hvctl_verbs[m->id]->options; o && o->name; o++)
 		fprintf(out, "--%s ", o->name);
@@ -43,7 +43,7 @@ static void bash_values(FILE *out, const struct proto_method *m)
 	for (size_t i = 0; i < params->count; i++) {
 		const struct proto_field *f = &params->fields[i];
 
-		if (proto_is_positional(m, f) || f->type == PROTO_BOOL)
+		if (!proto_has_option(m, f) || f->type == PROTO_BOOL)
 			continue;
 		fprintf(out, "\t%s:--%s) echo \"", m->verb, f->option);
 		print_values(out, f);
@@ -199,7 +199,7 @@ static void zsh_verb(FILE *out, const struct proto_method *m)
 	fprintf(out, "\t%s)\n\t\tspec+=(\n", m->verb);
 	for (size_t i = 0; i < params->count; i++) {
 		f = &params->fields[i];
-		if (proto_is_positional(m, f))
+		if (!proto_has_option(m, f))
 			continue;
 		fprintf(out, "\t\t\t'%s--%s", f->list ? "*" : "", f->option);
 		fprintf(out, "%s[", f->type == PROTO_BOOL ? "" : "=");

@@ -184,8 +184,7 @@ struct core_leaf_counts {
  * The leaves of [a, a + size), which ends no mapped range in its middle. Touches no A/D
  * bit. The lock is let go of now and then: what changes meanwhile is counted before or after.
  */
-void core_as_count_leaves(struct core_as *as, gpa_t a, uint64_t size,
-			  struct core_leaf_counts *ret);
+void core_as_count_leaves(struct core_as *as, gpa_t a, uint64_t size, struct core_leaf_counts *ret);
 
 /*
  * Guest memory, by guest-physical address, through the mappings (not their

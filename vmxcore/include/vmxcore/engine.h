@@ -98,12 +98,12 @@ enum engine_op {
 	ENGINE_SLOT_REMOVE,  /* one that nothing maps; total: bytes given back */
 	ENGINE_VM_RESET,     /* any but shutoff -> running, as STOP and START, but with no
 			      * state between: slots, mappings and counters stay */
-	ENGINE_INVALIDATE,  /* payload out: struct engine_invalidated[], one a processor */
-	ENGINE_VCPU_GET,    /* payload out: struct engine_register[] */
-	ENGINE_VCPU_SET,    /* payload in: struct engine_register[], out: all, as they are now.
-			     * Paused, or never started: a start makes all registers anew */
-	ENGINE_VCPU_INJECT, /* running or paused; -EBUSY: an event is queued already */
-	ENGINE_VMCS_GET,    /* payload out: struct engine_vmcs_field[] */
+	ENGINE_INVALIDATE,   /* payload out: struct engine_invalidated[], one a processor */
+	ENGINE_VCPU_GET,     /* payload out: struct engine_register[] */
+	ENGINE_VCPU_SET,     /* payload in: struct engine_register[], out: all, as they are now.
+			      * Paused, or never started: a start makes all registers anew */
+	ENGINE_VCPU_INJECT,  /* running or paused; -EBUSY: an event is queued already */
+	ENGINE_VMCS_GET,     /* payload out: struct engine_vmcs_field[] */
 	ENGINE_OP_COUNT
 };
 
@@ -415,7 +415,7 @@ struct engine_invalidate_req {
 struct engine_invalidated {
 	uint64_t ep4ta; /* INVEPT_SINGLE */
 	uint32_t processor;
-	uint32_t vpid; /* INVVPID, but INVVPID_ALL */
+	uint32_t vpid;	     /* INVVPID, but INVVPID_ALL */
 	uint32_t observable; /* 0: what was dropped is not known */
 	uint32_t dropped_i1, dropped_d1, dropped_l2, dropped_psc, dropped_gpa;
 	char instruction[24]; /* "INVVPID" */
