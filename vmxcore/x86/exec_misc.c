@@ -4,6 +4,7 @@
  * code. Undefined flags of the decimal ones: what the manual's pseudo-code leaves
  * alone stays, OF is cleared.
  */
+#include "plat/atomic.h"
 #include "x86/decode.h"
 #include "x86/exec.h"
 #include "x86/flags.h"
@@ -40,7 +41,7 @@ bool x86_build_undefined(struct x86_insn *in, struct x86_op *op)
 
 int64_t x86_do_fence(struct x86_cpu *cpu, const struct x86_op *op)
 {
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	plat_mb();
 	return x86_next(cpu, op);
 }
 
