@@ -90,7 +90,7 @@ static const struct {
 	{ENGINE_VM_PAUSE, {false, true, false, false}},
 	{ENGINE_VM_RESUME, {false, false, true, false}},
 	{ENGINE_VM_STOP, {true, true, true, true}},
-	{ENGINE_VM_START, {true, false, false, false}},
+	{ENGINE_VM_START, {true, false, false, true}},
 	{ENGINE_VM_DELETE, {true, false, false, true}},
 };
 

@@ -241,8 +241,8 @@ static const struct {
 	bool no_vm;	   /* may come without a VM */
 } requests[ENGINE_OP_COUNT] = {
 	[ENGINE_VM_CREATE] = {soft_vm_create, ANY_STATE, "", true},
-	[ENGINE_VM_START] = {soft_vm_start, STATE(SHUTOFF), "only a VM that is shutoff starts",
-			     false},
+	[ENGINE_VM_START] = {soft_vm_start, STATE(SHUTOFF) | STATE(CRASHED),
+			     "only a VM that is shutoff or crashed starts", false},
 	[ENGINE_VM_PAUSE] = {soft_vm_pause, STATE(RUNNING), "only a running VM pauses", false},
 	[ENGINE_VM_RESUME] = {soft_vm_resume, STATE(PAUSED), "only a paused VM resumes", false},
 	[ENGINE_VM_STOP] = {soft_vm_stop, ANY_STATE, "", false},

@@ -74,8 +74,8 @@ void engine_close(struct engine *e);
 
 enum engine_op {
 	ENGINE_VM_CREATE = 1,
-	ENGINE_VM_START,  /* shutoff -> running; if it has run before, the RAM slot is zeroed
-			   * and the image loaded into it again. Mappings stay as they are */
+	ENGINE_VM_START,  /* shutoff or crashed -> running; if it has run before, the RAM slot is
+			   * zeroed and the image loaded into it again. Mappings stay as they are */
 	ENGINE_VM_PAUSE,  /* running -> paused; completes once no vCPU is in guest */
 	ENGINE_VM_RESUME, /* paused -> running */
 	ENGINE_VM_STOP,	  /* any -> shutoff */
