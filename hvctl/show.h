@@ -5,7 +5,7 @@
 
 #include "hvctl/verb.h"
 
-/* A "change" object; left_out: its invalidation was, as asked. */
-void show_change(struct hvctl_call *call, struct json_object *change, bool left_out);
+/* r: a "change" object; left_out: its invalidation was, as asked. */
+void show_change(struct hvctl_call *call, struct json_object *r, bool left_out);
 
 #endif

@@ -117,8 +117,8 @@ void call_error_from_engine(struct call *c, const struct engine_error *err, stru
 			   " (slot %s)",
 			   err->requested_first, err->requested_last, err->existing_first,
 			   err->existing_last, slot);
-		strcpy(ret->field, *field ? field : "gpa");
-		strcpy(ret->slot, slot);
+		snprintf(ret->field, sizeof(ret->field), "%s", *field ? field : "gpa");
+		snprintf(ret->slot, sizeof(ret->slot), "%s", slot);
 	} else {
 		proto_fail(ret, kind, field, "%s",
 			   *err->text ? without_field(err) : proto_error_info[kind].doc);

@@ -14,18 +14,14 @@
 /* Opens the folder of the path, which is made if only it itself is missing. */
 static int open_folder(const char *path)
 {
-	char *folder = strdup(path), *slash;
+	char *slash = strrchr(path, '/');
+	char *folder = strdup(slash ? path : ".");
 	int fd, err;
 
 	if (!folder)
 		return -ENOMEM;
-	slash = strrchr(folder, '/');
-	if (!slash)
-		strcpy(folder, ".");
-	else if (slash == folder)
-		slash[1] = '\0';
-	else
-		*slash = '\0';
+	if (slash)
+		folder[slash == path ? 1 : slash - path] = '\0';
 	if (mkdir(folder, 0755) < 0 && errno != EEXIST)
 		log_debug("%s: %s", folder, strerror(errno));
 	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -132,7 +132,7 @@ static int check_members(struct json_object *obj, struct proto_error *err)
 		size_t i;
 
 		(void)v;
-		for (i = 0; i < 4 && strcmp(key, known[i]); i++)
+		for (i = 0; i < 4 && strcmp(key, known[i]) != 0; i++)
 			;
 		if (i == 4)
 			return proto_fail(err, PROTO_ERROR_INVALID_REQUEST, key,
@@ -160,7 +160,8 @@ static int read_request(struct json_object *obj, struct request *ret, struct pro
 	if (r)
 		return r;
 	if (!json_object_object_get_ex(obj, "jsonrpc", &v) ||
-	    !json_object_is_type(v, json_type_string) || strcmp(json_object_get_string(v), "2.0"))
+	    !json_object_is_type(v, json_type_string) ||
+	    strcmp(json_object_get_string(v), "2.0") != 0)
 		return proto_fail(err, PROTO_ERROR_INVALID_REQUEST, "jsonrpc", "must be \"2.0\"");
 	if (!json_object_object_get_ex(obj, "method", &v) ||
 	    !json_object_is_type(v, json_type_string))

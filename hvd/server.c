@@ -675,9 +675,10 @@ void server_stop(struct hvd *h)
 
 	if (!s)
 		return;
-	while (s->conns) {
-		cancel_late(s->conns);
-		conn_free(s->conns);
+	for (struct conn *c = s->conns, *next; c; c = next) {
+		next = c->next;
+		cancel_late(c);
+		conn_free(c);
 	}
 	free(s);
 	h->server = NULL;

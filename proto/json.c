@@ -237,7 +237,7 @@ static int literal(struct parser *ps, struct json_object **ret)
 
 	for (size_t i = 0; i < 3; i++) {
 		if ((size_t)(ps->end - ps->p) < words[i].len ||
-		    memcmp(ps->p, words[i].text, words[i].len))
+		    memcmp(ps->p, words[i].text, words[i].len) != 0)
 			continue;
 		ps->p += words[i].len;
 		*ret = i ? json_object_new_boolean(i == 1) : NULL;
