@@ -70,6 +70,8 @@ static void list_verbs(FILE *out)
 		const struct proto_method *m = &proto_methods[i];
 		char left[160];
 
+		if (!*m->verb)
+			continue;
 		snprintf(left, sizeof(left), "%s", m->verb);
 		hvctl_positional_words(left, sizeof(left), m);
 		describe(out, left, m->doc);
@@ -246,7 +248,7 @@ int hvctl_unknown(const struct hvctl_context *ctx, const char *what, const char 
 	for (size_t i = 0; i < PROTO_METHOD_COUNT; i++) {
 		size_t d = distance(name, proto_methods[i].verb);
 
-		if (d < best) {
+		if (d < best && *proto_methods[i].verb) {
 			best = d;
 			nearest = proto_methods[i].verb;
 		}

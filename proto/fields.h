@@ -42,6 +42,12 @@
 	       "write the entries but leave out the INVEPT they need (only with hvd " \
 	       "--unsafe-hooks): shows what a stale TLB does")
 
+#define P_PROGRESS              \
+	P_BOOL(progress, 0, "", \
+	       "send notifications progress while it is carried out, ten a second at most")
+#define R_SUBSCRIPTION \
+	R_U32(subscription, REQUIRED, "", "number of the subscription, on this connection")
+
 #define R_NAME(name, presence, doc) FIELD(NAME, name, presence, 1, PROTO_NAME_MAX, 0, "", "", doc)
 #define R_STRING(name, presence, doc) FIELD(STRING, name, presence, 0, UINT32_MAX, 0, "", "", doc)
 #define R_ADDR(name, presence, doc) FIELD(ADDR, name, presence, 0, UINT64_MAX, 0, "", "", doc)

@@ -68,9 +68,9 @@ static void print_params(const struct proto_method *m)
 		const struct proto_field *f = &desc->fields[i];
 
 		printf("| %s | ", f->name);
-		if (proto_is_positional(m, f))
+		if (*m->verb && proto_is_positional(m, f))
 			printf("positional");
-		else
+		else if (*m->verb && *f->option)
 			printf("`--%s`", f->option);
 		printf(" | ");
 		print_type(f);
@@ -89,8 +89,8 @@ static void print_methods(void)
 	for (size_t i = 0; i < PROTO_METHOD_COUNT; i++) {
 		const struct proto_method *m = &proto_methods[i];
 
-		printf("| %s | `%s` | %s | %s |\n", m->name, m->verb,
-		       proto_enum_name(&proto_enum_role, m->role), m->doc);
+		printf("| %s | %s%s%s | %s | %s |\n", m->name, *m->verb ? "`" : "", m->verb,
+		       *m->verb ? "`" : "", proto_enum_name(&proto_enum_role, m->role), m->doc);
 	}
 	printf("\n");
 	for (size_t i = 0; i < PROTO_METHOD_COUNT; i++) {
@@ -101,6 +101,20 @@ static void print_methods(void)
 		printf("Result: [%s](#object-%s), %s.\n\n", m->result()->id, m->result()->id,
 		       m->result()->doc);
 	}
+}
+
+static void print_notifications(void)
+{
+	printf("## Notifications\n\nThe daemon sends them by itself, without id, between replies: "
+	       "`{\"jsonrpc\":\"2.0\",\"method\":...,\"params\":{...}}`.\n\n"
+	       "| notification | params | |\n|---|---|---|\n");
+	for (size_t i = 0; i < PROTO_NOTIFICATION_COUNT; i++) {
+		const struct proto_notification *n = &proto_notifications[i];
+
+		printf("| %s | [%s](#object-%s) | %s |\n", n->name, n->params()->id,
+		       n->params()->id, n->doc);
+	}
+	printf("\n");
 }
 
 static bool is_params(const struct proto_struct *desc)
@@ -190,6 +204,7 @@ int main(void)
 	       (unsigned)PROTO_BATCH_MAX, (unsigned)PROTO_MESSAGE_MAX, (unsigned)PROTO_VALUES_MAX,
 	       (unsigned)PROTO_DEPTH_MAX, (unsigned)PROTO_FDS_MAX);
 	print_methods();
+	print_notifications();
 	print_objects();
 	print_enums();
 	print_errors();

@@ -90,7 +90,7 @@ enum proto_type {
 	PROTO_FILE,
 	PROTO_ENUM,
 	PROTO_STRUCT,
-	PROTO_JSON, /* any value; results only */
+	PROTO_JSON, /* any value; as a parameter, it is the message's */
 	PROTO_TYPE_COUNT
 };
 
@@ -144,12 +144,13 @@ struct proto_struct {
 	size_t size;
 };
 
-#define PROTO_METHOD_LATE 1u /* replies may come out of order */
+#define PROTO_METHOD_LATE 1u   /* replies may come out of order */
+#define PROTO_METHOD_URGENT 2u /* carried out at once, before requests sent earlier */
 
 struct proto_method {
 	enum proto_method_id id;
 	const char *name;	/* "memory.remap" */
-	const char *verb;	/* hvctl's: "remap" */
+	const char *verb;	/* hvctl's: "remap"; "": none */
 	const char *positional; /* names of parameters: "vm gva" */
 	const char *doc;
 	uint32_t role; /* PROTO_ROLE_* */
@@ -159,6 +160,14 @@ struct proto_method {
 };
 
 extern const struct proto_method proto_methods[PROTO_METHOD_COUNT];
+
+struct proto_notification {
+	const char *name; /* "event" */
+	const char *doc;
+	proto_desc_fn *params;
+};
+
+extern const struct proto_notification proto_notifications[PROTO_NOTIFICATION_COUNT];
 #define STRUCT(id, doc) proto_desc_fn proto_desc_##id;
 #define END(id)
 #define FIELD(kind, name, presence, min, max, dflt, option, unit, doc)

@@ -17,6 +17,7 @@
 
 #define PROTO_NAME_MAX 63
 #define PROTO_BYTES_MAX (1u << 20)
+#define PROTO_INPUT_MAX 65536
 #define PROTO_TLB_ENTRIES_MAX 4096
 #define PROTO_MAPPINGS_MAX 4096
 #define PROTO_OPERATIONS_MAX 1024
@@ -87,6 +88,13 @@ enum proto_method_id {
 #include "proto/methods.def"
 #undef METHOD
 	PROTO_METHOD_COUNT
+};
+
+enum proto_notification_id {
+#define NOTIFICATION(id, name, params, doc) PROTO_NOTIFICATION_##id,
+#include "proto/notifications.def"
+#undef NOTIFICATION
+	PROTO_NOTIFICATION_COUNT
 };
 
 /* Sets an optional or nullable field and says that it is there. */

@@ -119,6 +119,13 @@ const struct proto_method proto_methods[PROTO_METHOD_COUNT] = {
 #undef METHOD
 };
 
+const struct proto_notification proto_notifications[PROTO_NOTIFICATION_COUNT] = {
+#define NOTIFICATION(id_, name_, params_, doc_) \
+	[PROTO_NOTIFICATION_##id_] = {.name = name_, .doc = doc_, .params = proto_desc_##params_},
+#include "proto/notifications.def"
+#undef NOTIFICATION
+};
+
 const struct proto_method *proto_method_by_name(const char *name)
 {
 	for (size_t i = 0; i < PROTO_METHOD_COUNT; i++)
@@ -130,7 +137,7 @@ const struct proto_method *proto_method_by_name(const char *name)
 const struct proto_method *proto_method_by_verb(const char *verb)
 {
 	for (size_t i = 0; i < PROTO_METHOD_COUNT; i++)
-		if (!strcmp(proto_methods[i].verb, verb))
+		if (*verb && !strcmp(proto_methods[i].verb, verb))
 			return &proto_methods[i];
 	return NULL;
 }

@@ -101,7 +101,8 @@ void page_hvctl_1(FILE *out)
 	item(out, "--version", "The version.");
 	heading(out, "VERBS");
 	for (size_t i = 0; i < PROTO_METHOD_COUNT; i++)
-		one_verb(out, &proto_methods[i]);
+		if (*proto_methods[i].verb)
+			one_verb(out, &proto_methods[i]);
 	fputs(".SS call METHOD [JSON]\n", out);
 	line(out, "Call a method with parameters in JSON; prints the result in JSON.");
 	item(out, "--image PATH", "Send a file, opened to read, as the next descriptor.");

@@ -141,7 +141,8 @@ static void bash_table(FILE *out, const char *name, const char *first, const cha
 {
 	fprintf(out, "\n%s()\n{\n%s\tcase $1 in\n", name, first);
 	for (size_t i = 0; i < PROTO_METHOD_COUNT; i++)
-		print(out, &proto_methods[i]);
+		if (*proto_methods[i].verb)
+			print(out, &proto_methods[i]);
 	fprintf(out, "%s\tesac\n}\n", otherwise);
 }
 
@@ -151,7 +152,8 @@ void page_bash(FILE *out)
 	      "gen_pages.\n# shellcheck shell=bash\n\n_hvctl_verbs='",
 	      out);
 	for (size_t i = 0; i < PROTO_METHOD_COUNT; i++)
-		fprintf(out, "%s ", proto_methods[i].verb);
+		if (*proto_methods[i].verb)
+			fprintf(out, "%s ", proto_methods[i].verb);
 	fputs("call help'\n", out);
 	bash_table(out, "_hvctl_options", "\tlocal common='--socket --json --help --version'\n\n",
 		   "\tcall) echo \"--image --file $common\" ;;\n\t*) echo \"$common\" ;;\n",
@@ -280,6 +282,8 @@ void page_zsh(FILE *out)
 {
 	fputs(zsh_head, out);
 	for (size_t i = 0; i < PROTO_METHOD_COUNT; i++) {
+		if (!*proto_methods[i].verb)
+			continue;
 		fprintf(out, "\t\t'%s:", proto_methods[i].verb);
 		zsh_text(out, proto_methods[i].doc);
 		fputs("'\n", out);
@@ -289,6 +293,7 @@ void page_zsh(FILE *out)
 	      out);
 	fputs(zsh_middle, out);
 	for (size_t i = 0; i < PROTO_METHOD_COUNT; i++)
-		zsh_verb(out, &proto_methods[i]);
+		if (*proto_methods[i].verb)
+			zsh_verb(out, &proto_methods[i]);
 	fputs(zsh_tail, out);
 }

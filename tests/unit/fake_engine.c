@@ -507,3 +507,13 @@ const char *engine_field_name(uint32_t field)
 
 	return field < ENGINE_FIELD_COUNT && names[field] ? names[field] : "";
 }
+
+void engine_cancel(struct engine *e, uint64_t token)
+{
+	(void)e, (void)token;
+}
+
+const char *engine_exit_name(uint32_t basic_reason)
+{
+	return basic_reason == 10 ? "cpuid" : NULL;
+}

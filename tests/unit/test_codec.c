@@ -611,7 +611,7 @@ static void test_errors_table(void **state)
 	}
 }
 
-static void check_fields(const struct proto_struct *desc, bool params)
+static void check_fields(const struct proto_struct *desc, bool params, bool verb)
 {
 	for (size_t i = 0; i < desc->count; i++) {
 		const struct proto_field *f = &desc->fields[i];
@@ -624,10 +624,13 @@ static void check_fields(const struct proto_struct *desc, bool params)
 				assert_string_not_equal(desc->fields[k].option, f->option);
 		}
 		if (params) {
-			/* a list of objects is no option; hvctl's verb has its own for it */
-			assert_true(*f->option || (f->list && f->type == PROTO_STRUCT));
+			/* a list of objects is no option, hvctl's verb has its own for it; progress
+			 * is asked for by hvctl itself */
+			if (verb && strcmp(f->name, "progress") != 0)
+				assert_true(*f->option || (f->list && f->type == PROTO_STRUCT));
 			assert_true(f->presence != PROTO_NULLABLE);
-			assert_true((f->type != PROTO_STRUCT || f->list) && f->type != PROTO_JSON);
+			assert_true(f->type != PROTO_STRUCT || f->list);
+			assert_true(f->type != PROTO_JSON || !verb);
 		} else {
 			assert_true(f->presence != PROTO_DEFAULTED);
 		}
@@ -648,10 +651,11 @@ static void test_methods_table(void **state)
 		char words[100], *word, *save;
 
 		assert_ptr_equal(proto_method_by_name(m->name), m);
-		assert_ptr_equal(proto_method_by_verb(m->verb), m);
+		if (*m->verb)
+			assert_ptr_equal(proto_method_by_verb(m->verb), m);
 		assert_non_null(proto_enum_name(&proto_enum_role, m->role));
-		check_fields(m->params(), true);
-		check_fields(m->result(), false);
+		check_fields(m->params(), true, *m->verb);
+		check_fields(m->result(), false, *m->verb);
 		strcpy(words, m->positional);
 		for (word = strtok_r(words, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
 			const struct proto_field *f = proto_field_by_name(m->params(), word);

@@ -17,6 +17,7 @@ struct engine_ops {
 		      size_t payload_bytes, const int *fds, size_t fd_count);
 	int (*event_fd)(struct engine *e);
 	int (*next_event)(struct engine *e, struct engine_event *ret);
+	void (*cancel)(struct engine *e, uint64_t token);
 };
 
 /* An engine's own structure begins with this one. */

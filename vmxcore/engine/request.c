@@ -48,6 +48,13 @@ static bool shape_vmcs_get(const struct engine_request *req, struct shape *ret)
 	return memchr(req->u.vmcs.field, '\0', sizeof(req->u.vmcs.field)) != NULL;
 }
 
+/* As in ENGINE_MEM_WRITE, the size stands in the request. */
+static bool shape_input(const struct engine_request *req, struct shape *ret)
+{
+	ret->payload = req->u.console_write.size_bytes;
+	return ret->payload <= ENGINE_MAX_INPUT;
+}
+
 static bool shape_plain(const struct engine_request *req, struct shape *ret)
 {
 	(void)req;
@@ -69,7 +76,8 @@ static bool (*const shapes[ENGINE_OP_COUNT])(const struct engine_request *, stru
 	[ENGINE_SLOT_REMOVE] = shape_plain,  [ENGINE_VM_RESET] = shape_plain,
 	[ENGINE_INVALIDATE] = shape_plain,   [ENGINE_VCPU_GET] = shape_plain,
 	[ENGINE_VCPU_SET] = shape_vcpu_set,  [ENGINE_VCPU_INJECT] = shape_plain,
-	[ENGINE_VMCS_GET] = shape_vmcs_get,
+	[ENGINE_VMCS_GET] = shape_vmcs_get,  [ENGINE_CONSOLE_WRITE] = shape_input,
+	[ENGINE_TRACE_SET] = shape_plain,    [ENGINE_TRACE_READ] = shape_plain,
 };
 
 int engine_request_check(const struct engine_request *req, const void *payload,

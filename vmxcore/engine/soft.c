@@ -273,6 +273,9 @@ static const struct {
 	[ENGINE_VCPU_INJECT] = {soft_vcpu_inject, STATE(RUNNING) | STATE(PAUSED),
 				"only a running or paused VM takes events", false},
 	[ENGINE_VMCS_GET] = {soft_vmcs_get, ANY_STATE, "", false},
+	[ENGINE_CONSOLE_WRITE] = {NULL, ANY_STATE, "", false},
+	[ENGINE_TRACE_SET] = {NULL, ANY_STATE, "", false},
+	[ENGINE_TRACE_READ] = {NULL, ANY_STATE, "", false},
 };
 
 static int handle(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
@@ -285,6 +288,8 @@ static int handle(struct soft *s, struct soft_vm *vm, const struct queue_request
 	if (vm && !(requests[op].states >> vm->state.state & 1))
 		return soft_fail(reply, -EBUSY, ENGINE_FIELD_STATE, 0, "the VM is %s: %s",
 				 engine_state_name(vm->state.state), requests[op].needs);
+	if (!requests[op].handle)
+		return soft_fail(reply, -EOPNOTSUPP, ENGINE_FIELD_NONE, 0, "not there yet");
 	return requests[op].handle(s, vm, rq, reply);
 }
 
@@ -403,12 +408,18 @@ static int soft_next_event(struct engine *e, struct engine_event *ret)
 	return queue_next_event(&soft_of(e)->queue, ret);
 }
 
+static void soft_cancel(struct engine *e, uint64_t token)
+{
+	(void)e, (void)token;
+}
+
 static const struct engine_ops soft_ops = {
 	.get_info = soft_get_info,
 	.close = soft_close,
 	.submit = soft_submit,
 	.event_fd = soft_event_fd,
 	.next_event = soft_next_event,
+	.cancel = soft_cancel,
 };
 
 /* The thread takes no signals: they are the caller's. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The engines there are, in order of preference, and the way to one that is open. */
+#include "core/exit.h"
 #include "engine/kind.h"
 
 #include <stdlib.h>
@@ -60,6 +61,11 @@ int engine_submit(struct engine *e, const struct engine_request *req, const void
 	return err ? err : e->ops->submit(e, req, payload, payload_bytes, fds, fd_count);
 }
 
+void engine_cancel(struct engine *e, uint64_t token)
+{
+	e->ops->cancel(e, token);
+}
+
 int engine_event_fd(struct engine *e)
 {
 	return e->ops->event_fd(e);
@@ -75,4 +81,9 @@ void engine_event_release(struct engine_event *ev)
 	free(ev->payload);
 	ev->payload = NULL;
 	ev->payload_bytes = 0;
+}
+
+const char *engine_exit_name(uint32_t basic_reason)
+{
+	return core_exit_name(basic_reason);
 }

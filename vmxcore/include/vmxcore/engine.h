@@ -82,28 +82,34 @@ enum engine_op {
 	ENGINE_VM_DELETE, /* shutoff or crashed only; frees all slots */
 	ENGINE_VM_INFO,	  /* payload: struct engine_vcpu_info[] */
 	ENGINE_SLOT_ADD,
-	ENGINE_SLOT_LIST,    /* payload: struct engine_slot_info[] */
-	ENGINE_MEM_APPLY,    /* payload in: struct engine_map_op[]; out: struct engine_change */
-	ENGINE_MEM_READ,     /* payload out: bytes */
-	ENGINE_MEM_WRITE,    /* payload in: bytes */
-	ENGINE_WALK,	     /* payload out: struct engine_walk */
-	ENGINE_VPID_LIST,    /* payload out: struct engine_vpid[] */
-	ENGINE_TLB_STATS,    /* payload out: struct engine_tlb_stats[], one a vCPU */
-	ENGINE_TLB_ENTRIES,  /* payload out: struct engine_tlb_entry[] */
-	ENGINE_STATS,	     /* payload out: struct engine_stat[]; of a VM, or with vm 0 of the
-			      * processors and every VM */
-	ENGINE_CONSOLE_READ, /* payload out: bytes */
-	ENGINE_MAPPING_LIST, /* payload out: struct engine_mappings */
-	ENGINE_DIRTY,	     /* payload out: struct engine_dirty */
-	ENGINE_SLOT_REMOVE,  /* one that nothing maps; total: bytes given back */
-	ENGINE_VM_RESET,     /* any but shutoff -> running, as STOP and START, but with no
-			      * state between: slots, mappings and counters stay */
-	ENGINE_INVALIDATE,   /* payload out: struct engine_invalidated[], one a processor */
-	ENGINE_VCPU_GET,     /* payload out: struct engine_register[] */
-	ENGINE_VCPU_SET,     /* payload in: struct engine_register[], out: all, as they are now.
-			      * Paused, or never started: a start makes all registers anew */
-	ENGINE_VCPU_INJECT,  /* running or paused; -EBUSY: an event is queued already */
-	ENGINE_VMCS_GET,     /* payload out: struct engine_vmcs_field[] */
+	ENGINE_SLOT_LIST,     /* payload: struct engine_slot_info[] */
+	ENGINE_MEM_APPLY,     /* payload in: struct engine_map_op[]; out: struct engine_change */
+	ENGINE_MEM_READ,      /* payload out: bytes */
+	ENGINE_MEM_WRITE,     /* payload in: bytes */
+	ENGINE_WALK,	      /* payload out: struct engine_walk */
+	ENGINE_VPID_LIST,     /* payload out: struct engine_vpid[] */
+	ENGINE_TLB_STATS,     /* payload out: struct engine_tlb_stats[], one a vCPU */
+	ENGINE_TLB_ENTRIES,   /* payload out: struct engine_tlb_entry[] */
+	ENGINE_STATS,	      /* payload out: struct engine_stat[]; of a VM, or with vm 0 of the
+			       * processors and every VM */
+	ENGINE_CONSOLE_READ,  /* payload out: bytes */
+	ENGINE_MAPPING_LIST,  /* payload out: struct engine_mappings */
+	ENGINE_DIRTY,	      /* payload out: struct engine_dirty */
+	ENGINE_SLOT_REMOVE,   /* one that nothing maps; total: bytes given back */
+	ENGINE_VM_RESET,      /* any but shutoff -> running, as STOP and START, but with no
+			       * state between: slots, mappings and counters stay */
+	ENGINE_INVALIDATE,    /* payload out: struct engine_invalidated[], one a processor */
+	ENGINE_VCPU_GET,      /* payload out: struct engine_register[] */
+	ENGINE_VCPU_SET,      /* payload in: struct engine_register[], out: all, as they are now.
+			       * Paused, or never started: a start makes all registers anew */
+	ENGINE_VCPU_INJECT,   /* running or paused; -EBUSY: an event is queued already */
+	ENGINE_VMCS_GET,      /* payload out: struct engine_vmcs_field[] */
+	ENGINE_CONSOLE_WRITE, /* payload in: bytes for the guest's serial port, at most
+			       * ENGINE_MAX_INPUT; total: how many were taken, which are the first;
+			       * first: how many now wait for the guest. The rest did not fit */
+	ENGINE_TRACE_SET,     /* what of a VM is traced from now on; records not read are dropped */
+	ENGINE_TRACE_READ,    /* payload out: struct engine_trace_record[], oldest first; total:
+			       * records lost before the first of them for want of room */
 	ENGINE_OP_COUNT
 };
 
@@ -477,6 +483,66 @@ struct engine_vmcs_field {
 	uint8_t pad[2];
 };
 
+#define ENGINE_MAX_INPUT 65536u
+
+struct engine_console_write {
+	uint32_t size_bytes; /* of the payload, at most ENGINE_MAX_INPUT */
+	uint32_t pad;
+};
+
+enum engine_trace_kind {
+	ENGINE_TRACE_EXIT,	   /* a VM exit, but violations */
+	ENGINE_TRACE_VIOLATION,	   /* an EPT violation or misconfiguration */
+	ENGINE_TRACE_INVALIDATION, /* INVEPT or INVVPID that the hypervisor executed for the VM */
+	ENGINE_TRACE_KINDS
+};
+
+enum engine_trace_cause {
+	ENGINE_CAUSE_NONE,
+	ENGINE_CAUSE_CHANGE,	/* at once, by the processor that changed a mapping */
+	ENGINE_CAUSE_SHOOTDOWN, /* interrupted in guest for a change */
+	ENGINE_CAUSE_DEFERRED,	/* at entry, for a change made while the VM was elsewhere */
+	ENGINE_CAUSE_FIRST_USE, /* first use of an EP4TA on this processor */
+	ENGINE_CAUSE_REQUEST,	/* by hand */
+	ENGINE_CAUSE_RECYCLE,	/* a new generation of VPIDs on this processor */
+	ENGINE_CAUSE_COUNT
+};
+
+#define ENGINE_MAX_TRACE 65536u	    /* records that an engine keeps for a VM */
+#define ENGINE_MAX_TRACE_READ 4096u /* ... and gives at a time */
+
+struct engine_trace_set {
+	uint64_t exits[2]; /* kind EXIT: bit n: basic reason n; both 0: every reason */
+	uint32_t kinds;	   /* bits 1 << enum engine_trace_kind; 0: nothing, and the room goes */
+	uint32_t records;  /* room, 1..ENGINE_MAX_TRACE */
+	uint32_t vcpu;	   /* this one only; UINT32_MAX: all */
+	uint32_t pad;
+};
+
+struct engine_trace_read {
+	uint32_t max; /* 1..ENGINE_MAX_TRACE_READ */
+	uint32_t pad;
+};
+
+/* Taken where it happens. What a kind has not is 0. */
+struct engine_trace_record {
+	uint64_t seq;	     /* of the VM, since tracing was set: lost ones leave a gap */
+	uint64_t guest_time; /* instructions retired by the VM */
+	uint64_t rip;
+	uint64_t gpa, gva; /* VIOLATION; INVVPID individual-address: gva */
+	uint64_t qualification;
+	uint64_t ep4ta;	    /* INVEPT single-context */
+	uint32_t kind;	    /* enum engine_trace_kind */
+	uint32_t vcpu;	    /* UINT32_MAX: none */
+	uint32_t processor; /* that it happened on */
+	uint32_t exit_reason;
+	uint32_t vpid;	       /* the vCPU's there; INVVPID: that it names */
+	uint32_t invalidation; /* enum engine_invalidation */
+	uint32_t cause;	       /* enum engine_trace_cause */
+	uint8_t gva_valid;
+	uint8_t pad[3];
+};
+
 /* Reads what the guest printed. offset counts from the VM's last start. */
 struct engine_console_read {
 	uint64_t offset;
@@ -504,6 +570,9 @@ struct engine_request {
 		struct engine_vcpu_req vcpu;
 		struct engine_inject inject;
 		struct engine_vmcs_req vmcs;
+		struct engine_console_write console_write;
+		struct engine_trace_set trace_set;
+		struct engine_trace_read trace_read;
 	} u;
 };
 
@@ -514,6 +583,16 @@ struct engine_request {
  */
 int engine_submit(struct engine *e, const struct engine_request *req, const void *payload,
 		  size_t payload_bytes, const int *fds, size_t fd_count);
+
+/*
+ * Asks that the request with this token end early. It completes all the same: with
+ * -ECANCELED, and has changed nothing; or as if nothing had been asked, when it was done or
+ * could not be undone any more. Which can take long enough to matter: VM_CREATE, VM_START,
+ * VM_RESET, VM_DELETE, SLOT_ADD, MEM_APPLY. These work in pieces, between which guests run
+ * and other VMs' requests are served, and tell how far they are (ENGINE_EVENT_PROGRESS).
+ * Requests to one VM are done one after the other.
+ */
+void engine_cancel(struct engine *e, uint64_t token);
 
 /* --- events ------------------------------------------------------------------------------ */
 
@@ -603,8 +682,29 @@ struct engine_error {
 
 enum engine_event_type {
 	ENGINE_EVENT_COMPLETION,
-	ENGINE_EVENT_STATE,   /* a VM changed state (also for requested changes) */
-	ENGINE_EVENT_CONSOLE, /* a VM printed; coalesced */
+	ENGINE_EVENT_STATE,    /* a VM changed state (also for requested changes) */
+	ENGINE_EVENT_CONSOLE,  /* a VM printed; coalesced */
+	ENGINE_EVENT_TRACE,    /* a VM has trace records to read; coalesced */
+	ENGINE_EVENT_NOTICE,   /* see notice */
+	ENGINE_EVENT_PROGRESS, /* of the request with this token: done of total bytes; now and
+				* then, and never after its completion */
+};
+
+enum engine_notice_kind {
+	ENGINE_NOTICE_VPIDS_RECYCLED, /* a processor ran out of VPIDs and began a new generation */
+	ENGINE_NOTICE_UNIMPLEMENTED,  /* a guest met an instruction that is not implemented: the
+				       * first time for this VM and instruction */
+};
+
+struct engine_notice {
+	uint64_t vm; /* 0: none */
+	uint64_t rip;
+	uint64_t generation; /* VPIDS_RECYCLED: the new one */
+	uint32_t kind;	     /* enum engine_notice_kind */
+	uint32_t vcpu;
+	uint32_t processor;
+	uint32_t pad;
+	char text[48]; /* UNIMPLEMENTED: the mnemonic */
 };
 
 struct engine_event {
@@ -619,7 +719,9 @@ struct engine_event {
 			 * SLOT_REMOVE: bytes given back */
 	uint64_t first; /* CONSOLE_READ: offset of the payload's first byte; later than asked
 			 * for when older bytes are no longer kept */
-	void *payload;	/* the engine's, until engine_event_release() */
+	uint64_t done;	/* PROGRESS: bytes, of total */
+	struct engine_notice notice; /* NOTICE */
+	void *payload;		     /* the engine's, until engine_event_release() */
 };
 
 int engine_event_fd(struct engine *e);
@@ -630,5 +732,7 @@ void engine_event_release(struct engine_event *ev);
 const char *engine_state_name(uint32_t state);	 /* "running" */
 const char *engine_reason_name(uint32_t reason); /* "ept-denied" */
 const char *engine_field_name(uint32_t field);
+/* "ept-violation", by basic exit reason; NULL if there is none of this number. */
+const char *engine_exit_name(uint32_t basic_reason);
 
 #endif
