@@ -65,6 +65,7 @@ struct hvctl_call {
 	size_t fd_count;
 	/* hvctl's own options */
 	bool raw, all, follow;
+	const char *path;
 	struct hvctl_client *client;
 	int code; /* set by show() when it could not */
 };

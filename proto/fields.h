@@ -8,13 +8,15 @@
  *   FIELD_STRUCT(struct, name, PRESENCE, doc)
  *   LIST(KIND, name, PRESENCE, min, max, max_count, option, unit, doc)
  *   LIST_ENUM(enum, name, PRESENCE, max_count, option, doc)
- *   LIST_STRUCT(struct, name, max_count, doc)
+ *   LIST_STRUCTS(struct, name, PRESENCE, max_count, doc)
  *
  * P_ rows are parameters (option: hvctl's --option, "" if positional only), R_ rows
  * are results.
  */
 #ifndef PROTO_FIELDS_H
 #define PROTO_FIELDS_H
+
+#define LIST_STRUCT(sub, name, max_count, doc) LIST_STRUCTS(sub, name, REQUIRED, max_count, doc)
 
 #define P_VM FIELD(NAME, vm, REQUIRED, 1, PROTO_NAME_MAX, 0, "vm", "", "the VM's name")
 #define P_VM_OPTIONAL                                             \

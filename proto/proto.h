@@ -175,7 +175,7 @@ extern const struct proto_notification proto_notifications[PROTO_NOTIFICATION_CO
 #define FIELD_STRUCT(sub, name, presence, doc)
 #define LIST(kind, name, presence, min, max, max_count, option, unit, doc)
 #define LIST_ENUM(en, name, presence, max_count, option, doc)
-#define LIST_STRUCT(sub, name, max_count, doc)
+#define LIST_STRUCTS(sub, name, presence, max_count, doc)
 #include "proto/structs.def"
 #undef STRUCT
 #undef END
@@ -184,7 +184,7 @@ extern const struct proto_notification proto_notifications[PROTO_NOTIFICATION_CO
 #undef FIELD_STRUCT
 #undef LIST
 #undef LIST_ENUM
-#undef LIST_STRUCT
+#undef LIST_STRUCTS
 #define ENUM(id, doc) extern const struct proto_enum proto_enum_##id;
 #define VALUE(id, name, number, text, doc)
 #define ENUM_END(id)

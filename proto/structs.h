@@ -21,6 +21,7 @@
 #define PROTO_TLB_ENTRIES_MAX 4096
 #define PROTO_MAPPINGS_MAX 4096
 #define PROTO_OPERATIONS_MAX 1024
+#define PROTO_PACKED_MAX 65536 /* records of 16 bytes in PROTO_BYTES_MAX */
 #define PROTO_REGISTERS_MAX 128
 #define PROTO_DIRTY_BYTES_MAX (UINT64_C(32) << 30) /* a bitmap of PROTO_BYTES_MAX */
 
@@ -70,7 +71,7 @@ struct proto_file {
 	PROTO_C_##kind *name; size_t name##_count; bool has_##name;
 #define LIST_ENUM(en, name, presence, max_count, option, doc)                                      \
 	uint32_t *name; size_t name##_count; bool has_##name;
-#define LIST_STRUCT(sub, name, max_count, doc)                                                     \
+#define LIST_STRUCTS(sub, name, presence, max_count, doc)                                          \
 	struct proto_##sub *name; size_t name##_count; bool has_##name;
 /* clang-format on */
 #include "proto/structs.def"
@@ -81,7 +82,7 @@ struct proto_file {
 #undef FIELD_STRUCT
 #undef LIST
 #undef LIST_ENUM
-#undef LIST_STRUCT
+#undef LIST_STRUCTS
 
 enum proto_method_id {
 #define METHOD(id, name, verb, positional, role, flags, params, result, doc) PROTO_METHOD_##id,

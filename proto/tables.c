@@ -63,8 +63,8 @@ const struct proto_error_info proto_error_info[PROTO_ERROR_COUNT] = {
 #define LIST_ENUM(en_, name_, presence_, max_count_, option_, doc_)                                \
 	{COMMON(name_, doc_, presence_), LISTED(name_, max_count_), .type = PROTO_ENUM,            \
 	 .en = &proto_enum_##en_, .option = option_, .unit = ""},
-#define LIST_STRUCT(sub_, name_, max_count_, doc_)                                                 \
-	{COMMON(name_, doc_, REQUIRED), LISTED(name_, max_count_), .type = PROTO_STRUCT,           \
+#define LIST_STRUCTS(sub_, name_, presence_, max_count_, doc_)                                     \
+	{COMMON(name_, doc_, presence_), LISTED(name_, max_count_), .type = PROTO_STRUCT,          \
 	 .sub = proto_desc_##sub_, .option = "", .unit = ""},
 #define END(id_)                                                                                   \
 		{.name = NULL} };                                                                  \
@@ -79,7 +79,7 @@ const struct proto_error_info proto_error_info[PROTO_ERROR_COUNT] = {
 #undef FIELD_STRUCT
 #undef LIST
 #undef LIST_ENUM
-#undef LIST_STRUCT
+#undef LIST_STRUCTS
 #undef END
 
 #define STRUCT(id, doc) proto_desc_##id,
@@ -88,7 +88,7 @@ const struct proto_error_info proto_error_info[PROTO_ERROR_COUNT] = {
 #define FIELD_STRUCT(sub, name, presence, doc)
 #define LIST(kind, name, presence, min, max, max_count, option, unit, doc)
 #define LIST_ENUM(en, name, presence, max_count, option, doc)
-#define LIST_STRUCT(sub, name, max_count, doc)
+#define LIST_STRUCTS(sub, name, presence, max_count, doc)
 #define END(id)
 proto_desc_fn *const proto_structs[] = {
 #include "proto/structs.def"

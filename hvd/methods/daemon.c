@@ -79,6 +79,7 @@ void method_daemon_info(struct call *c)
 		.tlb_entries = PROTO_TLB_ENTRIES_MAX,
 		.mappings = PROTO_MAPPINGS_MAX,
 		.operations = PROTO_OPERATIONS_MAX,
+		.packed_operations = PROTO_PACKED_MAX,
 		.dirty_bytes = PROTO_DIRTY_BYTES_MAX,
 		.registers = PROTO_REGISTERS_MAX,
 	};

@@ -84,16 +84,17 @@ class Daemon:
         self.log.seek(0)
         return self.log.read().decode(errors="replace")
 
-    def run(self, *words, text=True, env=None):
+    def run(self, *words, text=True, env=None, stdin=None):
         """(exit code, standard output, standard error) of one hvctl."""
         r = subprocess.run([HVCTL, "--socket", self.socket, *[str(w) for w in words]],
-                           stdin=subprocess.DEVNULL, capture_output=True, text=text,
+                           **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
+                           capture_output=True, text=text,
                            timeout=PATIENCE_S, env={**os.environ, **(env or {})})
         return r.returncode, r.stdout, r.stderr
 
-    def ok(self, *words, text=True):
+    def ok(self, *words, text=True, stdin=None):
         """Standard output of one hvctl that must succeed."""
-        code, out, err = self.run(*words, text=text)
+        code, out, err = self.run(*words, text=text, stdin=stdin)
         if code != 0:
             raise AssertionError(f"hvctl {' '.join(map(str, words))}: {code}: {err}")
         return out

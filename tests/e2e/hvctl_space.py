@@ -155,6 +155,31 @@ class Space(unittest.TestCase):
                              "ONE")
             d.retire("demo")
 
+    def test_packed(self):
+        """Lines of text, from a file or standard input."""
+        with Daemon() as d, tempfile.NamedTemporaryFile("w", suffix=".txt") as f:
+            start(d, "--ept-page", "4K")
+            f.write(f"# both pages\n{hex(TEXT)} 0\n\n\t{TEXT + PAGE} 4K  # the second\n")
+            f.flush()
+            done = d.json("batch", "demo", "--packed", "remap,slot=spare", "--records", f.name)
+            self.assertEqual((done["entries_written"], done["invept_issued"]), (2, 1))
+            m = d.json("mappings", "demo", "--gpa", hex(TEXT), "--max", 1)["mappings"][0]
+            self.assertEqual((m["slot"], m["offset_bytes"], m["size_bytes"]), ("spare", 0, 2 * PAGE))
+            text = d.ok("batch", "demo", "--packed", "protect,prot=r,size=8K", "--records", "-",
+                        stdin=f"{TEXT}")
+            self.assertRegex(text, r"wrote +2 EPT entries")
+            m = d.json("mappings", "demo", "--gpa", hex(TEXT), "--max", 1)["mappings"][0]
+            self.assertEqual((m["slot"], m["prot"]), ("spare", "r"))
+            for lines, why in (("0x1000", r"standard input:1: .*offset"),
+                               ("# x\n1 2 3", r"input:2: .*too many: 3"),
+                               ("0 zero", "zero: not a number"), ("#\n", "no records"),
+                               ("0 4096\n" * 65537, ":65537: more records")):
+                code, _, err = d.run("batch", "demo", "--packed", "remap,slot=spare", "--records",
+                                     "-", stdin=lines)
+                self.assertEqual(code, 2)
+                self.assertRegex(err, why)
+            d.retire("demo")
+
     def test_reset(self):
         with Daemon() as d:
             start(d)

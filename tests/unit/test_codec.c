@@ -94,7 +94,12 @@ static const struct {
 	 PROTO_ERROR_OUT_OF_RANGE, 32767},
 	{"vcpu.get", "{\"vm\":\"a\",\"vcpu\":64}", "vcpu", PROTO_ERROR_OUT_OF_RANGE, 63},
 	/* lists of objects */
-	{"memory.batch", "{\"vm\":\"a\"}", "operations", PROTO_ERROR_MISSING_PARAMETER, 0},
+	{"memory.batch", "{\"vm\":\"a\",\"packed\":{\"op\":\"remap\"}}", "packed.records",
+	 PROTO_ERROR_MISSING_PARAMETER, 0},
+	{"memory.batch", "{\"vm\":\"a\",\"packed\":{\"op\":\"remap\",\"records\":\"AAA\"}}",
+	 "packed.records", PROTO_ERROR_INVALID_TYPE, 0},
+	{"memory.batch", "{\"vm\":\"a\",\"packed\":{\"records\":\"\"}}", "packed.op",
+	 PROTO_ERROR_MISSING_PARAMETER, 0},
 	{"memory.batch", "{\"vm\":\"a\",\"operations\":{}}", "operations", PROTO_ERROR_INVALID_TYPE,
 	 0},
 	{"memory.batch", "{\"vm\":\"a\",\"operations\":[7]}", "operations[0]",
@@ -624,12 +629,12 @@ static void check_fields(const struct proto_struct *desc, bool params, bool verb
 				assert_string_not_equal(desc->fields[k].option, f->option);
 		}
 		if (params) {
-			/* a list of objects is no option, hvctl's verb has its own for it; progress
-			 * is asked for by hvctl itself */
+			/* objects are no options, hvctl's verb has its own for them; progress is
+			 * asked for by hvctl itself */
 			if (verb && strcmp(f->name, "progress") != 0)
-				assert_true(*f->option || (f->list && f->type == PROTO_STRUCT));
+				assert_true(*f->option || f->type == PROTO_STRUCT);
 			assert_true(f->presence != PROTO_NULLABLE);
-			assert_true(f->type != PROTO_STRUCT || f->list);
+			assert_true(f->type != PROTO_STRUCT || f->presence != PROTO_DEFAULTED);
 			assert_true(f->type != PROTO_JSON || !verb);
 		} else {
 			assert_true(f->presence != PROTO_DEFAULTED);

@@ -6,7 +6,6 @@
 #include <vmxcore/engine.h>
 
 #define ENGINE_QUEUE_MAX 4096u
-#define ENGINE_MAX_OPS 65536u
 #define ENGINE_MAX_FDS (1u + ENGINE_MAX_MODULES)
 
 struct engine_ops {

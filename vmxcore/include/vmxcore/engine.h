@@ -193,8 +193,10 @@ struct engine_map_op {
 #define ENGINE_CHANGE_DRY_RUN 1u
 #define ENGINE_CHANGE_SKIP_INVALIDATION 2u /* -EPERM without unsafe_hooks */
 
+#define ENGINE_MAX_OPS 65536u
+
 struct engine_mem_apply {
-	uint32_t count; /* operations in the payload, 1..65536 */
+	uint32_t count; /* operations in the payload, 1..ENGINE_MAX_OPS */
 	uint32_t flags; /* ENGINE_CHANGE_* */
 };
 
