@@ -156,6 +156,7 @@ static void on_done(void *ctx, const struct engine_event *ev)
 {
 	const struct submission s = *(struct submission *)ctx;
 
+	s.call->submitted = false;
 	if (ev->error.code && !s.wants_errors)
 		call_fail_engine(s.call, &ev->error);
 	else
@@ -172,8 +173,10 @@ static void submit(struct call *c, const struct engine_request *req, const void 
 
 	if (s) {
 		*s = (struct submission){c, done, wants_errors};
-		r = requests_submit(c->hvd, req, payload, payload_bytes, fds, fd_count, on_done, s);
+		r = requests_submit_long(c->hvd, req, payload, payload_bytes, fds, fd_count,
+					 &(struct request_watch){on_done, NULL, s}, &c->token);
 	}
+	c->submitted = !r;
 	if (!r)
 		return;
 	failed.error.code = r;
@@ -193,6 +196,12 @@ void call_submit_raw(struct call *c, const struct engine_request *req, const voi
 		     size_t payload_bytes, const int *fds, size_t fd_count, call_done_fn *done)
 {
 	submit(c, req, payload, payload_bytes, fds, fd_count, done, true);
+}
+
+void call_cancel_request(struct call *c)
+{
+	if (c->submitted && !c->committed)
+		engine_cancel(c->hvd->engine, c->token);
 }
 
 /* --- VMs and slots --------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #include "hvd/hvd.h"
 #include "hvd/registry.h"
 
+struct conn;
 struct message;
 
 struct call {
@@ -23,11 +24,20 @@ struct call {
 	size_t fd_count;
 	struct vm *vm; /* reference, dropped at the end; may be NULL */
 	void *state;   /* the method's own, in the arena */
-	/* Late calls: the client is gone; ends the call. Set by the method. */
+	/*
+	 * What waits for something to happen: ends the call, since the client is gone or
+	 * (request.cancel) wishes so. Set by the method; without it, the wish goes to the
+	 * engine request in progress.
+	 */
 	void (*cancel)(struct call *c);
+	bool cancelled; /* the client wishes it to end: begin nothing new that takes long */
+	bool committed; /* set by the method: engine requests from now on must run to their end */
+	struct conn *conn;
 
-	/* rpc.c's */
+	/* rpc.c's and call.c's */
 	struct message *message;
+	uint64_t token;		/* of the engine request in progress */
+	bool submitted;		/* there is one */
 	struct json_object *id; /* NULL with has_id: null */
 	bool has_id;
 };
@@ -53,6 +63,9 @@ void call_submit(struct call *c, const struct engine_request *req, const void *p
 		 size_t payload_bytes, const int *fds, size_t fd_count, call_done_fn *done);
 void call_submit_raw(struct call *c, const struct engine_request *req, const void *payload,
 		     size_t payload_bytes, const int *fds, size_t fd_count, call_done_fn *done);
+
+/* Asks the engine to end the request in progress, if there is one, early. */
+void call_cancel_request(struct call *c);
 
 /* The VM of that name, ready for requests: c->vm. false: the call has failed. */
 bool call_find_vm(struct call *c, const char *name);

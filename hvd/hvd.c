@@ -11,6 +11,8 @@
 const struct hvd_bounds hvd_default_bounds = {
 	.connections = 64,
 	.waits_per_connection = 64,
+	.requests_per_connection = 128,
+	.subscriptions_per_connection = 32,
 	.output_bytes = 1u << 20,
 	.client_timeout_ms = 30000,
 };

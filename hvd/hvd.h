@@ -19,6 +19,8 @@
 struct hvd_bounds {
 	unsigned connections;
 	unsigned waits_per_connection;
+	unsigned requests_per_connection; /* waiting; beyond it, the client isn't read */
+	unsigned subscriptions_per_connection;
 	size_t output_bytes; /* beyond it, a connection's requests wait */
 	unsigned client_timeout_ms;
 };

@@ -11,8 +11,7 @@
 
 /* A token is the index of its entry, and how often the entry has been used. */
 struct pending {
-	request_done_fn *done; /* NULL: free */
-	void *ctx;
+	struct request_watch watch; /* done NULL: free */
 	uint32_t op;
 	uint32_t uses;
 	uint32_t next_free;
@@ -45,6 +44,16 @@ int requests_submit(struct hvd *h, const struct engine_request *req, const void 
 		    size_t payload_bytes, const int *fds, size_t fd_count, request_done_fn *done,
 		    void *ctx)
 {
+	const struct request_watch watch = {.done = done, .ctx = ctx};
+	uint64_t token;
+
+	return requests_submit_long(h, req, payload, payload_bytes, fds, fd_count, &watch, &token);
+}
+
+int requests_submit_long(struct hvd *h, const struct engine_request *req, const void *payload,
+			 size_t payload_bytes, const int *fds, size_t fd_count,
+			 const struct request_watch *watch, uint64_t *ret_token)
+{
 	struct requests *rs = h->requests;
 	struct engine_request copy = *req;
 	struct pending *p;
@@ -65,7 +74,8 @@ int requests_submit(struct hvd *h, const struct engine_request *req, const void 
 	if (err)
 		return err;
 	rs->free = p->next_free;
-	*p = (struct pending){.done = done, .ctx = ctx, .op = req->op, .uses = p->uses};
+	*p = (struct pending){.watch = *watch, .op = req->op, .uses = p->uses};
+	*ret_token = copy.token;
 	return 0;
 }
 
@@ -77,19 +87,34 @@ static void complete(struct hvd *h, uint32_t i, const struct engine_event *ev)
 
 	rs->entries[i] = (struct pending){.uses = p.uses + 1, .next_free = rs->free};
 	rs->free = i;
-	p.done(p.ctx, ev);
+	p.watch.done(p.watch.ctx, ev);
+}
+
+/* The entry of that token; NULL: none is in progress. */
+static struct pending *find(struct hvd *h, uint64_t token)
+{
+	const struct requests *rs = h->requests;
+	const uint32_t i = (uint32_t)token;
+
+	if (i >= rs->size || !rs->entries[i].watch.done || rs->entries[i].uses != token >> 32)
+		return NULL;
+	return &rs->entries[i];
 }
 
 static void on_completion(struct hvd *h, const struct engine_event *ev)
 {
-	const struct requests *rs = h->requests;
-	const uint32_t i = (uint32_t)ev->token;
-
-	if (i >= rs->size || !rs->entries[i].done || rs->entries[i].uses != ev->token >> 32) {
+	if (find(h, ev->token))
+		complete(h, (uint32_t)ev->token, ev);
+	else
 		log_error("the engine completed a request that is not in progress (op %u)", ev->op);
-		return;
-	}
-	complete(h, i, ev);
+}
+
+static void on_progress(struct hvd *h, const struct engine_event *ev)
+{
+	const struct pending *p = find(h, ev->token);
+
+	if (p && p->watch.progress)
+		p->watch.progress(p->watch.ctx, ev);
 }
 
 static void on_state(struct hvd *h, const struct engine_event *ev)
@@ -121,13 +146,14 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		[ENGINE_EVENT_COMPLETION] = on_completion,
 		[ENGINE_EVENT_STATE] = on_state,
 		[ENGINE_EVENT_CONSOLE] = on_console,
+		[ENGINE_EVENT_PROGRESS] = on_progress,
 	};
 	struct hvd *h = arg;
 	struct engine_event ev;
 
 	(void)fd, (void)what;
 	for (int n = 0; n < EVENTS_PER_TURN && !engine_next_event(h->engine, &ev); n++) {
-		if (ev.type < sizeof(handlers) / sizeof(handlers[0]))
+		if (ev.type < sizeof(handlers) / sizeof(handlers[0]) && handlers[ev.type])
 			handlers[ev.type](h, &ev);
 		engine_event_release(&ev);
 	}
@@ -161,7 +187,7 @@ void requests_stop(struct hvd *h)
 	snprintf(ev.error.text, sizeof(ev.error.text), "the daemon is stopping");
 	for (uint32_t i = 0; i < rs->size; i++) {
 		ev.op = rs->entries[i].op;
-		if (rs->entries[i].done)
+		if (rs->entries[i].watch.done)
 			complete(h, i, &ev);
 	}
 	free(rs->entries);

@@ -10,19 +10,23 @@
 
 struct message {
 	struct hvd *hvd;
+	struct conn *conn;
 	struct peer peer;
 	message_done_fn *done;
 	void *ctx;
 	struct evbuffer *out;
 	struct json_object *root;
 	struct proto_error refusal; /* with refused: instead of requests */
-	bool refused, batch, late, cancelled, pumping;
+	bool refused, batch, late, urgent, cancelled, pumping;
 	size_t next, count; /* requests */
+	uint64_t unwanted;  /* bits: requests that are not to be begun */
 	size_t replies;
 	struct call *call; /* in progress */
 	int fds[PROTO_FDS_MAX];
 	size_t fd_count;
 };
+
+_Static_assert(PROTO_BATCH_MAX <= 64, "unwanted has a bit for each request");
 
 static method_fn *const functions[PROTO_METHOD_COUNT] = {
 #define METHOD(id, name, verb, positional, role, flags, params, result, doc) \
@@ -31,7 +35,7 @@ static method_fn *const functions[PROTO_METHOD_COUNT] = {
 #undef METHOD
 };
 
-struct message *message_new(struct hvd *h, const struct peer *peer, const int *fds, size_t fd_count,
+struct message *message_new(struct hvd *h, struct conn *conn, const int *fds, size_t fd_count,
 			    message_done_fn *done, void *ctx)
 {
 	struct message *m = calloc(1, sizeof(*m));
@@ -45,7 +49,8 @@ struct message *message_new(struct hvd *h, const struct peer *peer, const int *f
 		return NULL;
 	}
 	m->hvd = h;
-	m->peer = *peer;
+	m->conn = conn;
+	m->count = 1;
 	m->done = done;
 	m->ctx = ctx;
 	if (fd_count)
@@ -54,7 +59,7 @@ struct message *message_new(struct hvd *h, const struct peer *peer, const int *f
 	return m;
 }
 
-static void message_free(struct message *m)
+void message_free(struct message *m)
 {
 	for (size_t i = 0; i < m->fd_count; i++)
 		close(m->fds[i]);
@@ -198,6 +203,7 @@ static struct call *call_new(struct message *m, const struct request *req, struc
 		return NULL;
 	}
 	c->hvd = m->hvd;
+	c->conn = m->conn;
 	c->method = req->method;
 	c->peer = m->peer;
 	c->fds = m->fds;
@@ -226,10 +232,15 @@ static int deny(struct message *m, const struct proto_method *method, struct pro
 			  (unsigned)m->peer.uid, needed, access_role_text(&m->peer));
 }
 
-static int check_allowed(struct message *m, const struct request *req, struct proto_error *err)
+/* i: which of the message's requests it is. */
+static int check_allowed(struct message *m, size_t i, const struct request *req,
+			 struct proto_error *err)
 {
+	if (m->unwanted >> i & 1)
+		return proto_fail(err, PROTO_ERROR_CANCELLED, "", "cancelled before it was begun");
 	if (m->cancelled)
-		return proto_fail(err, PROTO_ERROR_CANCELLED, "", "the batch was cancelled");
+		return proto_fail(err, PROTO_ERROR_CANCELLED, "",
+				  "nothing was done: the daemon is stopping, or the client gone");
 	if (!access_allows(&m->peer, req->method->role))
 		return deny(m, req->method, err);
 	if (m->batch && evbuffer_get_length(m->out) > RPC_BATCH_REPLY_MAX) {
@@ -242,14 +253,19 @@ static int check_allowed(struct message *m, const struct request *req, struct pr
 	return 0;
 }
 
-static void start_request(struct message *m, struct json_object *obj)
+static struct json_object *request_at(const struct message *m, size_t i)
+{
+	return m->batch ? json_object_array_get_idx(m->root, i) : m->root;
+}
+
+static void start_request(struct message *m, size_t i)
 {
 	struct request req = {0};
 	struct proto_error err;
-	int r = read_request(obj, &req, &err);
+	int r = read_request(request_at(m, i), &req, &err);
 
 	if (!r)
-		r = check_allowed(m, &req, &err);
+		r = check_allowed(m, i, &req, &err);
 	if (!r) {
 		m->call = call_new(m, &req, &err);
 		if (m->call) {
@@ -266,11 +282,8 @@ static void start_request(struct message *m, struct json_object *obj)
 static void pump(struct message *m)
 {
 	m->pumping = true;
-	while (!m->call && m->next < m->count) {
-		const size_t i = m->next++;
-
-		start_request(m, m->batch ? json_object_array_get_idx(m->root, i) : m->root);
-	}
+	while (!m->call && m->next < m->count)
+		start_request(m, m->next++);
 	m->pumping = false;
 	if (!m->call)
 		finish(m);
@@ -332,9 +345,12 @@ void message_refuse(struct message *m, const struct proto_error *err)
 {
 	m->refused = true;
 	m->refusal = *err;
+	m->late = m->urgent = false;
+	m->count = 1;
 }
 
-static bool is_late(struct json_object *request)
+/* Of the method that it names; 0 if it names none. */
+static uint32_t flags_of(struct json_object *request)
 {
 	const struct proto_method *method;
 	struct json_object *v;
@@ -342,9 +358,9 @@ static bool is_late(struct json_object *request)
 	if (!json_object_is_type(request, json_type_object) ||
 	    !json_object_object_get_ex(request, "method", &v) ||
 	    !json_object_is_type(v, json_type_string))
-		return false;
+		return 0;
 	method = proto_method_by_name(json_object_get_string(v));
-	return method && (method->flags & PROTO_METHOD_LATE);
+	return method ? method->flags : 0;
 }
 
 void message_parse(struct message *m, const char *line, size_t len)
@@ -366,8 +382,12 @@ void message_parse(struct message *m, const char *line, size_t len)
 		message_refuse(m, &err);
 		return;
 	}
-	for (size_t i = 0; i < m->count && !m->late; i++)
-		m->late = is_late(m->batch ? json_object_array_get_idx(m->root, i) : m->root);
+	for (size_t i = 0; i < m->count; i++) {
+		const uint32_t flags = flags_of(request_at(m, i));
+
+		m->late |= (flags & PROTO_METHOD_LATE) != 0;
+		m->urgent = !m->batch && (flags & PROTO_METHOD_URGENT);
+	}
 }
 
 bool message_is_late(const struct message *m)
@@ -375,8 +395,19 @@ bool message_is_late(const struct message *m)
 	return m->late;
 }
 
-void message_start(struct message *m)
+bool message_is_urgent(const struct message *m)
 {
+	return m->urgent;
+}
+
+size_t message_requests(const struct message *m)
+{
+	return m->count;
+}
+
+void message_start(struct message *m, const struct peer *peer)
+{
+	m->peer = *peer;
 	if (m->refused) {
 		m->count = 0;
 		put_error(m, NULL, &m->refusal, NULL);
@@ -389,4 +420,40 @@ void message_cancel(struct message *m)
 	m->cancelled = true;
 	if (m->call && m->call->cancel)
 		m->call->cancel(m->call);
+}
+
+/* --- request.cancel ---------------------------------------------------------------------- */
+
+static bool same_id(struct json_object *a, struct json_object *b)
+{
+	return a && b && json_object_get_type(a) == json_object_get_type(b) &&
+	       json_object_equal(a, b);
+}
+
+static void cancel_call(struct call *c)
+{
+	c->cancelled = true;
+	if (c->cancel)
+		c->cancel(c);
+	else
+		call_cancel_request(c);
+}
+
+bool message_cancel_request(struct message *m, struct json_object *id)
+{
+	struct json_object *v;
+
+	if (m->call && !m->call->cancelled && same_id(m->call->id, id)) {
+		cancel_call(m->call);
+		return true;
+	}
+	for (size_t i = m->next; i < m->count && !m->refused; i++) {
+		if ((m->unwanted >> i & 1) ||
+		    !json_object_is_type(request_at(m, i), json_type_object) ||
+		    !json_object_object_get_ex(request_at(m, i), "id", &v) || !same_id(v, id))
+			continue;
+		m->unwanted |= UINT64_C(1) << i;
+		return true;
+	}
+	return false;
 }

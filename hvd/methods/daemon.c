@@ -67,6 +67,8 @@ void method_daemon_info(struct call *c)
 		.output_bytes = b->output_bytes,
 		.client_timeout_ms = b->client_timeout_ms,
 		.waits_per_connection = b->waits_per_connection,
+		.requests_per_connection = b->requests_per_connection,
+		.subscriptions_per_connection = b->subscriptions_per_connection,
 		.data_bytes = PROTO_BYTES_MAX,
 		.name_characters = PROTO_NAME_MAX,
 		.vms = h->engine_info.max_vms,

@@ -18,8 +18,6 @@ LATER(console_write)
 LATER(events_subscribe)
 LATER(trace_subscribe)
 LATER(stats_subscribe)
-LATER(subscription_end)
-LATER(request_cancel)
 
 void events_publish(struct hvd *h, const struct proto_event *ev)
 {

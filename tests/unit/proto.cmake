@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: MIT
 hvd_test(test_codec SOURCES unit/test_codec.c LIBS proto LABELS unit TIMEOUT 60)
 hvd_test(test_framing SOURCES unit/test_framing.c LIBS proto LABELS unit TIMEOUT 60)
-hvd_test(test_server SOURCES unit/test_server.c unit/fake_engine.c
-  LIBS hvd_daemon LABELS unit TIMEOUT 120)
-
 # The reference is what the tables say.
 add_test(NAME docs_api_current COMMAND sh -c
   "\"$<TARGET_FILE:proto_gen_docs>\" | diff -u \"${CMAKE_CURRENT_SOURCE_DIR}/../docs/api.md\" -")

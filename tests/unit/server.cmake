@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: MIT
+# The daemon's server, over the fake engine.
+foreach(t server server_fds server_clients streams)
+  hvd_test(test_${t} SOURCES unit/test_${t}.c unit/server_rig.c unit/fake_engine.c
+    LIBS hvd_daemon LABELS unit TIMEOUT 120)
+endforeach()
+# Its sources of notifications take the place of a method.
+target_link_options(test_streams PRIVATE -Wl,--wrap=method_stats_subscribe)
