@@ -193,6 +193,8 @@ static const struct {
 	{"unsafe-hooks", "1", "yes"},
 	{"connections", "4096", NULL},
 	{"waits-per-connection", "1", NULL},
+	{"requests-per-connection", "1", NULL},
+	{"subscriptions-per-connection", "1024", NULL},
 	{"output", "4096", NULL},
 	{"client-timeout", "100", NULL},
 };
