@@ -1,22 +1,28 @@
 // SPDX-License-Identifier: MIT
+#define SD_JOURNAL_SUPPRESS_LOCATION
 #include "hvd/log.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <systemd/sd-journal.h>
+#include <unistd.h>
 
 static const struct {
 	const char *name;
-	const char *journal; /* syslog's number, sd-daemon(3) */
+	int priority; /* syslog's */
 } levels[] = {
-	[LOG_LEVEL_ERROR] = {"error", "<3>"},
-	[LOG_LEVEL_WARNING] = {"warning", "<4>"},
-	[LOG_LEVEL_INFO] = {"info", "<6>"},
-	[LOG_LEVEL_DEBUG] = {"debug", "<7>"},
+	[LOG_LEVEL_ERROR] = {"error", 3},
+	[LOG_LEVEL_WARNING] = {"warning", 4},
+	[LOG_LEVEL_INFO] = {"info", 6},
+	[LOG_LEVEL_DEBUG] = {"debug", 7},
 };
 
 static enum log_level threshold = LOG_LEVEL_INFO;
+static _Thread_local const struct log_context *context;
 
 void log_set_level(enum log_level level)
 {
@@ -34,9 +40,81 @@ int log_level_by_name(const char *name, enum log_level *ret)
 	return -EINVAL;
 }
 
+void log_set_context(const struct log_context *about)
+{
+	context = about;
+}
+
+void log_forget_context(const struct log_context *about)
+{
+	if (context == about)
+		context = NULL;
+}
+
+/* --- the journal -------------------------------------------------------------------- */
+
+/* Is standard error what JOURNAL_STREAM speaks of? sd-daemon tells by device and inode. */
+static bool is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == (dev_t)device &&
+	       st.st_ino == (ino_t)inode;
+}
+
+#define FIELDS_MAX 8
+#define FIELD_BYTES 640
+
+struct entry {
+	struct iovec fields[FIELDS_MAX];
+	char text[FIELDS_MAX][FIELD_BYTES];
+	int count;
+};
+
+static void add(struct entry *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct entry *e, const char *fmt, ...)
+{
+	char *text = e->text[e->count];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, FIELD_BYTES, fmt, ap);
+	va_end(ap);
+	e->fields[e->count++] = (struct iovec){.iov_base = text, .iov_len = strlen(text)};
+}
+
+static bool to_journal(enum log_level level, const char *line)
+{
+	const struct log_context *c = context;
+	struct entry e;
+
+	e.count = 0;
+	add(&e, "MESSAGE=%s", line);
+	add(&e, "PRIORITY=%d", levels[level].priority);
+	add(&e, "SYSLOG_IDENTIFIER=hvd");
+	if (c && c->vm)
+		add(&e, "HVD_VM=%s", c->vm);
+	if (c && c->method)
+		add(&e, "HVD_METHOD=%s", c->method);
+	if (c && c->request)
+		add(&e, "HVD_REQUEST=%s", c->request);
+	if (c && c->has_peer) {
+		add(&e, "HVD_PEER_UID=%u", c->uid);
+		add(&e, "HVD_PEER_PID=%d", c->pid);
+	}
+	return sd_journal_sendv(e.fields, e.count) == 0;
+}
+
+/* --- lines ---------------------------------------------------------------------------- */
+
 /* One write a line, and no control characters: the text may quote what a client sent. */
 void log_line(enum log_level level, const char *fmt, ...)
 {
+	static int journal = -1; /* not known yet */
 	char line[512];
 	va_list ap;
 
@@ -48,8 +126,12 @@ void log_line(enum log_level level, const char *fmt, ...)
 	for (char *p = line; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
 			*p = '?';
-	if (getenv("JOURNAL_STREAM"))
-		fprintf(stderr, "%s%s\n", levels[level].journal, line);
+	if (journal < 0)
+		journal = is_journal();
+	if (journal && to_journal(level, line))
+		return;
+	if (journal)
+		fprintf(stderr, "<%d>%s\n", levels[level].priority, line);
 	else
 		fprintf(stderr, "hvd: %s%s%s\n",
 			level <= LOG_LEVEL_WARNING ? levels[level].name : "",
