@@ -214,7 +214,8 @@ static int send_request(struct hvctl_client *client, const char *name, struct js
 	err = proto_send_line(client->fd, text, len, fds, fd_count);
 	json_object_put(request);
 	client->next_id++;
-	if (err)
+	/* A daemon that turns a client away says why before it hangs up: that is still read. */
+	if (err && err != -EPIPE && err != -ECONNRESET)
 		return hvctl_fail(client->ctx, HVCTL_NO_DAEMON, "sending to the daemon: %s",
 				  strerror(-err));
 	return HVCTL_OK;

@@ -157,10 +157,13 @@ static void on_done(void *ctx, const struct engine_event *ev)
 	const struct submission s = *(struct submission *)ctx;
 
 	s.call->submitted = false;
+	s.call->about.vm = s.call->vm ? s.call->vm->name : NULL;
+	log_set_context(&s.call->about);
 	if (ev->error.code && !s.wants_errors)
 		call_fail_engine(s.call, &ev->error);
 	else
 		s.done(s.call, ev);
+	log_set_context(NULL);
 }
 
 static void submit(struct call *c, const struct engine_request *req, const void *payload,
@@ -220,6 +223,7 @@ bool call_find_vm(struct call *c, const char *name)
 		return false;
 	}
 	c->vm = vm_ref(vm);
+	c->about.vm = vm->name;
 	return true;
 }
 

@@ -9,6 +9,7 @@
 
 #include "hvd/access.h"
 #include "hvd/hvd.h"
+#include "hvd/log.h"
 #include "hvd/registry.h"
 
 struct conn;
@@ -35,6 +36,7 @@ struct call {
 	struct conn *conn;
 
 	/* rpc.c's and call.c's */
+	struct log_context about;
 	struct message *message;
 	uint64_t token;		/* of the engine request in progress */
 	bool submitted;		/* there is one */

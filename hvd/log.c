@@ -2,6 +2,7 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include "hvd/log.h"
 #include <errno.h>
+#include <json-c/json.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,7 +102,7 @@ static bool to_journal(enum log_level level, const char *line)
 	if (c && c->method)
 		add(&e, "HVD_METHOD=%s", c->method);
 	if (c && c->request)
-		add(&e, "HVD_REQUEST=%s", c->request);
+		add(&e, "HVD_REQUEST=%s", json_object_to_json_string(c->request));
 	if (c && c->has_peer) {
 		add(&e, "HVD_PEER_UID=%u", c->uid);
 		add(&e, "HVD_PEER_PID=%d", c->pid);
@@ -114,7 +115,7 @@ static bool to_journal(enum log_level level, const char *line)
 /* One write a line, and no control characters: the text may quote what a client sent. */
 void log_line(enum log_level level, const char *fmt, ...)
 {
-	static int journal = -1; /* not known yet */
+	static _Atomic int journal = -1; /* not known yet */
 	char line[512];
 	va_list ap;
 

@@ -17,10 +17,12 @@ void log_set_level(enum log_level level);
 /* 0, or -EINVAL: "error", "warning", "info", "debug". */
 int log_level_by_name(const char *name, enum log_level *ret);
 
+struct json_object;
+
 /* What is being looked after. NULL: not known. */
 struct log_context {
 	const char *vm, *method;
-	const char *request; /* its id, as JSON */
+	struct json_object *request; /* its id */
 	bool has_peer;
 	unsigned uid;
 	int pid;

@@ -183,6 +183,9 @@ static int reload(struct running *run)
 	struct config next;
 	int r = load(run->cl, &next);
 
+	/* As at the start: what is chosen by itself is no difference. */
+	next.values.listen_fd = run->config.values.listen_fd;
+	choose_access(&next.values);
 	if (!r)
 		r = config_take_live(&run->config, &next);
 	config_free(&next);

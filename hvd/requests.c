@@ -123,12 +123,14 @@ static void on_state(struct hvd *h, const struct engine_event *ev)
 
 	if (!vm)
 		return;
+	log_set_context(&(struct log_context){.vm = vm->name});
 	vm->state = ev->state;
 	if (ev->state.state == ENGINE_STATE_CRASHED)
 		log_warning("%s: crashed: %s", vm->name, ev->state.report);
 	else
 		log_debug("%s: %s (%s)", vm->name, engine_state_name(ev->state.state),
 			  engine_reason_name(ev->state.reason));
+	log_set_context(NULL);
 	waits_state_changed(vm);
 }
 

@@ -211,6 +211,13 @@ static struct call *call_new(struct message *m, const struct request *req, struc
 	c->message = m;
 	c->id = json_object_get(req->id);
 	c->has_id = req->has_id;
+	c->about = (struct log_context){
+		.method = req->method->name,
+		.request = c->id,
+		.has_peer = true,
+		.uid = m->peer.uid,
+		.pid = m->peer.pid,
+	};
 	return c;
 }
 
@@ -220,6 +227,10 @@ static int deny(struct message *m, const struct proto_method *method, struct pro
 	const char *needed = proto_enum_name(&proto_enum_role, method->role);
 	unsigned left_out;
 
+	const struct log_context about = {
+		.method = method->name, .has_peer = true, .uid = m->peer.uid, .pid = m->peer.pid};
+
+	log_set_context(&about);
 	if (denials_admit(&m->hvd->denials, m->peer.uid, hvd_now_ms(), &left_out)) {
 		log_warning("denied: uid %u (pid %d): %s needs the role %s, it has %s",
 			    (unsigned)m->peer.uid, (int)m->peer.pid, method->name, needed,
@@ -228,6 +239,7 @@ static int deny(struct message *m, const struct proto_method *method, struct pro
 			log_warning("denied: uid %u: %u more times, not logged",
 				    (unsigned)m->peer.uid, left_out);
 	}
+	log_set_context(NULL);
 	return proto_fail(err, PROTO_ERROR_DENIED, "", "uid %u needs the role %s, and has %s",
 			  (unsigned)m->peer.uid, needed, access_role_text(&m->peer));
 }
@@ -269,8 +281,10 @@ static void start_request(struct message *m, size_t i)
 	if (!r) {
 		m->call = call_new(m, &req, &err);
 		if (m->call) {
+			log_set_context(&m->call->about);
 			log_debug("uid %u: %s", (unsigned)m->peer.uid, req.method->name);
 			functions[req.method->id](m->call);
+			log_set_context(NULL);
 			return;
 		}
 	}
@@ -293,6 +307,7 @@ static void call_end(struct call *c)
 {
 	struct message *m = c->message;
 
+	log_forget_context(&c->about);
 	vm_unref(c->vm);
 	json_object_put(c->id);
 	proto_arena_free(&c->arena);
