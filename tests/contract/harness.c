@@ -68,8 +68,12 @@ static bool take(struct contract *c, uint64_t token, struct engine_event *ret)
 		c->state_events[ev.vm % 256]++;
 	} else if (ev.type == ENGINE_EVENT_CONSOLE) {
 		c->console_events++;
+	} else if (ev.type == ENGINE_EVENT_TRACE) {
+		c->trace_events[ev.vm % 256]++;
+	} else if (ev.type == ENGINE_EVENT_NOTICE) {
+		c->notices[c->notice_count++ % VMX_ARRAY_SIZE(c->notices)] = ev.notice;
 	} else {
-		assert_in_range(ev.type, ENGINE_EVENT_TRACE, ENGINE_EVENT_PROGRESS);
+		assert_int_equal(ev.type, ENGINE_EVENT_PROGRESS);
 	}
 	engine_event_release(&ev);
 	return false;
@@ -185,6 +189,22 @@ struct engine_state_info wait_state(struct contract *c, uint64_t vm, enum engine
 		assert_false(take(c, 0, &ev));
 	}
 	return c->state[vm % 256];
+}
+
+void wait_trace(struct contract *c, uint64_t vm, uint32_t count)
+{
+	struct engine_event ev;
+
+	while (c->trace_events[vm % 256] <= count)
+		assert_false(take(c, 0, &ev));
+}
+
+void wait_notice(struct contract *c, uint32_t count)
+{
+	struct engine_event ev;
+
+	while (c->notice_count <= count)
+		assert_false(take(c, 0, &ev));
 }
 
 uint64_t console_text(struct contract *c, uint64_t vm, char *text, size_t size)

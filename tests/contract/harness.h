@@ -49,6 +49,9 @@ struct contract {
 	struct engine_state_info state[256];
 	uint32_t state_events[256];
 	uint32_t console_events;
+	uint32_t trace_events[256];	  /* by VM, as above */
+	struct engine_notice notices[64]; /* the last, in turn */
+	uint32_t notice_count;
 	uint32_t agent_seq;
 };
 
@@ -80,6 +83,9 @@ uint64_t vm_new(struct contract *c, const struct engine_request *req, const void
 int file_of(const void *bytes, size_t size);
 /* Waits for a state; the case fails after a long while, or in another final state. */
 struct engine_state_info wait_state(struct contract *c, uint64_t vm, enum engine_vm_state state);
+/* Takes in events until there is one of this VM's trace, or a notice, more than count. */
+void wait_trace(struct contract *c, uint64_t vm, uint32_t count);
+void wait_notice(struct contract *c, uint32_t count);
 /* What it printed, as a string of at most size - 1. Returns the total. */
 uint64_t console_text(struct contract *c, uint64_t vm, char *text, size_t size);
 

@@ -7,8 +7,8 @@
 #define CASES_MAX 128u
 
 static const struct contract_case *const lists[] = {
-	lifecycle_cases, mapping_cases, guest_cases, looking_cases,
-	request_cases,	 space_cases,	hand_cases,
+	lifecycle_cases, mapping_cases, guest_cases, looking_cases, request_cases,
+	space_cases,	 hand_cases,	trace_cases, input_cases,
 };
 
 struct run {

@@ -386,6 +386,9 @@ static const struct {
 
 static void test_invept(void **state)
 {
+	static const struct inval_origin change = {.vcpu = CORE_TRACE_NO_VCPU,
+						   .cause = CORE_CAUSE_CHANGE};
+
 	(void)state;
 	for (size_t i = 0; i < VMX_ARRAY_SIZE(invepts); i++) {
 		struct mem_machine m;
@@ -394,7 +397,7 @@ static void test_invept(void **state)
 		mem_machine_start(&m, &(struct mem_machine_config){0});
 		cpu = &m.core->cpus[1];
 		m.core->caps.invept_single = invepts[i].single;
-		assert_int_equal(inval_invept(cpu, 0x123401e, CORE_STAT_INVEPT_CAUSE_CHANGE), 0);
+		assert_int_equal(inval_invept(cpu, 0x123401e, &change), 0);
 		assert_int_equal(m.hw[1].invept_type, invepts[i].type);
 		assert_int_equal(m.hw[1].invept.eptp, invepts[i].eptp);
 		assert_int_equal(m.hw[1].invept.reserved, 0);
@@ -402,7 +405,7 @@ static void test_invept(void **state)
 		assert_int_equal(core_stat_get(&cpu->stats, invepts[i].other), 0);
 		assert_int_equal(core_stat_get(&cpu->stats, CORE_STAT_INVEPT_CAUSE_CHANGE), 1);
 		m.hw[1].answer = HW_FAIL_VALID;
-		assert_int_equal(inval_invept(cpu, 0x123401e, CORE_STAT_INVEPT_CAUSE_CHANGE), -EIO);
+		assert_int_equal(inval_invept(cpu, 0x123401e, &change), -EIO);
 		assert_int_equal(core_stat_get(&cpu->stats, CORE_STAT_INVEPT_CAUSE_CHANGE), 1);
 		mem_machine_stop(&m);
 	}
@@ -526,6 +529,9 @@ static const struct {
 
 static void test_invvpid(void **state)
 {
+	static const struct inval_origin request = {.vcpu = CORE_TRACE_NO_VCPU,
+						    .cause = CORE_CAUSE_REQUEST};
+
 	(void)state;
 	for (size_t i = 0; i < VMX_ARRAY_SIZE(invvpids); i++) {
 		struct mem_machine m;
@@ -537,7 +543,7 @@ static void test_invvpid(void **state)
 		m.core->caps.invvpid_single = invvpids[i].single;
 		m.core->caps.invvpid_keep_global = invvpids[i].keep;
 		assert_int_equal(inval_invvpid(cpu, invvpids[i].asked, invvpids[i].vpid,
-					       gva(invvpids[i].linear)),
+					       gva(invvpids[i].linear), &request),
 				 invvpids[i].error);
 		assert_int_equal(m.hw[0].invvpid_count, invvpids[i].error == 0);
 		if (invvpids[i].error == 0) {
@@ -549,7 +555,7 @@ static void test_invvpid(void **state)
 		m.hw[0].answer = HW_FAIL_VALID;
 		if (invvpids[i].error == 0)
 			assert_int_equal(inval_invvpid(cpu, invvpids[i].asked, invvpids[i].vpid,
-						       gva(invvpids[i].linear)),
+						       gva(invvpids[i].linear), &request),
 					 -EIO);
 		mem_machine_stop(&m);
 	}

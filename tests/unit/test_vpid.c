@@ -50,24 +50,24 @@ static void pool_hands_out_each_once(void **state)
 	core_vpid_pool_init(&cpu->vpids, 3);
 	/* A pool that was in use begins anew with a flush. */
 	assert_int_equal(core_vpid_left(cpu), 0);
-	assert_true(core_vpid_take(cpu, &a));
+	assert_true(core_vpid_take(cpu, &a, NULL, 0));
 	assert_int_equal(fake_cpu(m, 0)->invvpid[HW_INVVPID_ALL], flushes + 1);
 	assert_int_equal(a.vpid, 1);
 	assert_int_equal(core_vpid_left(cpu), 2);
-	assert_false(core_vpid_take(cpu, &a)); /* still valid */
-	assert_true(core_vpid_take(cpu, &b));
+	assert_false(core_vpid_take(cpu, &a, NULL, 0)); /* still valid */
+	assert_true(core_vpid_take(cpu, &b, NULL, 0));
 	assert_int_equal(b.vpid, 2);
 	assert_true(core_vpid_valid(cpu, &a) && core_vpid_valid(cpu, &b));
 	assert_false(core_vpid_valid(&core->cpus[1], &a));
 	/* Moving away and back: a fresh one each time. */
-	assert_true(core_vpid_take(&core->cpus[1], &a));
+	assert_true(core_vpid_take(&core->cpus[1], &a, NULL, 0));
 	assert_int_equal(a.cpu, 1);
-	assert_true(core_vpid_take(cpu, &a));
+	assert_true(core_vpid_take(cpu, &a, NULL, 0));
 	assert_int_equal(a.vpid, 3);
 	/* The end: everyone's is void at once. */
 	b.vpid = 2;
 	a.cpu = 9;
-	assert_true(core_vpid_take(cpu, &a));
+	assert_true(core_vpid_take(cpu, &a, NULL, 0));
 	assert_int_equal(a.vpid, 1);
 	assert_false(core_vpid_valid(cpu, &b));
 	assert_int_equal(fake_cpu(m, 0)->invvpid[HW_INVVPID_ALL], flushes + 2);

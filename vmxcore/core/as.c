@@ -73,6 +73,7 @@ int core_as_create(struct core *core, const struct core_as_config *cfg, struct c
 	if (!as)
 		return -ENOMEM;
 	as->core = core;
+	as->trace = cfg->trace;
 	plat_lock_init(&as->lock);
 	mem_ranges_init(&as->ranges);
 	rc = configure(as, cfg);

@@ -110,9 +110,10 @@ struct core_change {
 #define CORE_MAX_RANGES 262144u
 
 struct core_as_config {
-	uint64_t max_page_bytes; /* largest leaf: 4 KiB, 2 MiB, 1 GiB; 0: what the caps allow */
-	bool accessed_dirty;	 /* EPTP bit 6, if the processor offers it */
-	unsigned walk_length;	 /* 4, or 0 for that; 5 where the processor offers it */
+	uint64_t max_page_bytes;  /* largest leaf: 4 KiB, 2 MiB, 1 GiB; 0: what the caps allow */
+	bool accessed_dirty;	  /* EPTP bit 6, if the processor offers it */
+	unsigned walk_length;	  /* 4, or 0 for that; 5 where the processor offers it */
+	struct core_trace *trace; /* where its invalidations go; outlives it. NULL: nowhere */
 };
 
 /* A mapped range as core keeps it. */

@@ -24,6 +24,7 @@ struct core_as {
 	uint64_t gpa_limit; /* first guest-physical address past the end */
 	struct inval_space inval;
 	struct inval_pending pending;
+	struct core_trace *trace; /* its VM's; NULL: it has none */
 	struct as_quarantine *quarantine;
 	struct core_stats stats;
 };

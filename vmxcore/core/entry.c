@@ -151,6 +151,20 @@ int core_vcpu_vmcs_read(struct core_vcpu *v, struct core_cpu *cpu, uint32_t fiel
 
 /* --- one entry ----------------------------------------------------------------------------- */
 
+/* Where there is no single-context INVVPID, a VPID that was never used will do. */
+static void flush_tag(struct core_vcpu *v, struct core_cpu *cpu)
+{
+	const struct inval_origin origin = {.trace = &v->vm->trace,
+					    .vcpu = v->index,
+					    .vpid = v->tag.vpid,
+					    .cause = CORE_CAUSE_PAGING};
+
+	if (core_vpid_valid(cpu, &v->tag) &&
+	    (!vcpu_caps(v)->invvpid_single ||
+	     inval_invvpid(cpu, HW_INVVPID_SINGLE, v->tag.vpid, gva(0), &origin) < 0))
+		v->tag.vpid = 0;
+}
+
 /*
  * The tag of linear and combined mappings. What software did to the paging
  * registers needs what the guest's own instruction would have invalidated.
@@ -163,12 +177,9 @@ static void prepare_tlb(struct core_vcpu *v, struct core_cpu *cpu)
 	/* Without VPID, the entry itself invalidates. */
 	if (!v->vm->use_vpid)
 		return;
-	/* Where there is no single-context INVVPID, a VPID that was never used will do. */
-	if (flush && core_vpid_valid(cpu, &v->tag) &&
-	    (!vcpu_caps(v)->invvpid_single ||
-	     inval_invvpid(cpu, HW_INVVPID_SINGLE, v->tag.vpid, gva(0)) < 0))
-		v->tag.vpid = 0;
-	if (core_vpid_take(cpu, &v->tag)) {
+	if (flush)
+		flush_tag(v, cpu);
+	if (core_vpid_take(cpu, &v->tag, &v->vm->trace, v->index)) {
 		core_stat_add(&v->stats, CORE_STAT_VPIDS_TAKEN, 1);
 		vcpu_vmwrite(v, VMCS_VPID, v->tag.vpid);
 	}
@@ -209,6 +220,8 @@ static enum exit_step handle_exit(struct core_vcpu *v, struct core_run_exit *ret
 	ret->exit_reason = basic | (reason & EXIT_REASON_ENTRY_FAILURE);
 	if (basic < VMX_EXIT_REASONS)
 		plat_fetch_add(&v->exits[basic], 1);
+	if (core_trace_on(&v->vm->trace))
+		exit_trace(v, basic);
 	if (reason & EXIT_REASON_ENTRY_FAILURE)
 		return exit_entry_failed(v, ret);
 	core_stat_add(&v->stats, CORE_STAT_ENTRIES, 1);

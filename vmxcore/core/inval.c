@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /* Deciding on invalidations, and the protocol that carries them out; see inval.h. */
 #include "core/as_internal.h"
+#include "core/vcpu_internal.h"
 
 const struct inval_reason_info inval_reason_info[INVAL_REASON_COUNT] = {
 #define INVAL_REASON(NAME, shown, need_, text_, section_) \
@@ -127,43 +128,77 @@ struct inval_decision inval_join(struct inval_decision a, struct inval_decision 
 
 /* --- instructions --------------------------------------------------------------------------- */
 
-int inval_invept(struct core_cpu *cpu, uint64_t eptp, enum core_stat cause)
-{
-	bool single = cpu->core->caps.invept_single;
-	struct hw_invept_desc desc = {.eptp = single ? eptp : 0};
+/* Counters of INVEPT by cause; ENTRIES, the first of all, stands for none. */
+static const enum core_stat invept_causes[CORE_CAUSE_COUNT] = {
+	[CORE_CAUSE_CHANGE] = CORE_STAT_INVEPT_CAUSE_CHANGE,
+	[CORE_CAUSE_SHOOTDOWN] = CORE_STAT_INVEPT_CAUSE_SHOOTDOWN,
+	[CORE_CAUSE_DEFERRED] = CORE_STAT_INVEPT_CAUSE_DEFERRED,
+	[CORE_CAUSE_FIRST_USE] = CORE_STAT_INVEPT_CAUSE_FIRST_USE,
+	[CORE_CAUSE_REQUEST] = CORE_STAT_INVEPT_CAUSE_REQUEST,
+};
 
-	if (hw_invept(cpu->hw, single ? HW_INVEPT_SINGLE : HW_INVEPT_ALL, &desc) != HW_SUCCEED)
+/* what: the rest of the record. */
+static void trace_executed(struct core_cpu *cpu, const struct inval_origin *origin,
+			   struct core_trace_record *what)
+{
+	if (origin->trace == NULL || !core_trace_wants(origin->trace, CORE_TRACE_INVALIDATION, 0))
+		return;
+	what->kind = CORE_TRACE_INVALIDATION;
+	what->processor = (uint16_t)cpu->id;
+	what->vcpu = origin->vcpu;
+	what->cause = (uint8_t)origin->cause;
+	core_trace_add(origin->trace, what);
+}
+
+static int invept(struct core_cpu *cpu, enum hw_invept_type type, uint64_t eptp,
+		  const struct inval_origin *origin)
+{
+	bool single = type == HW_INVEPT_SINGLE;
+	struct hw_invept_desc desc = {.eptp = single ? eptp : 0};
+	struct core_trace_record r = {
+		.insn = single ? CORE_TRACE_INVEPT_SINGLE : CORE_TRACE_INVEPT_ALL,
+		.ep4ta = single ? core_ep4ta(eptp) : 0,
+		.vpid = origin->vpid,
+	};
+	enum core_stat cause = invept_causes[origin->cause];
+
+	if (hw_invept(cpu->hw, type, &desc) != HW_SUCCEED)
 		return -EIO;
 	core_stat_add(&cpu->stats, single ? CORE_STAT_INVEPT_SINGLE : CORE_STAT_INVEPT_ALL, 1);
-	core_stat_add(&cpu->stats, cause, 1);
+	if (cause != CORE_STAT_ENTRIES)
+		core_stat_add(&cpu->stats, cause, 1);
+	trace_executed(cpu, origin, &r);
 	return 0;
 }
 
-int inval_invept_all(struct core_cpu *cpu, enum core_stat cause)
+int inval_invept(struct core_cpu *cpu, uint64_t eptp, const struct inval_origin *origin)
 {
-	struct hw_invept_desc desc = {.eptp = 0};
+	bool single = cpu->core->caps.invept_single;
 
-	if (hw_invept(cpu->hw, HW_INVEPT_ALL, &desc) != HW_SUCCEED)
-		return -EIO;
-	core_stat_add(&cpu->stats, CORE_STAT_INVEPT_ALL, 1);
-	core_stat_add(&cpu->stats, cause, 1);
-	return 0;
+	return invept(cpu, single ? HW_INVEPT_SINGLE : HW_INVEPT_ALL, eptp, origin);
 }
 
-/* Each type, the wider one that covers it where the processor lacks it, its counter. */
+int inval_invept_all(struct core_cpu *cpu, const struct inval_origin *origin)
+{
+	return invept(cpu, HW_INVEPT_ALL, 0, origin);
+}
+
+/* Each type, the wider one that covers it where the processor lacks it, how it is told of. */
 static const struct {
 	size_t supported; /* offset in struct core_caps of a bool */
 	enum hw_invvpid_type wider;
 	enum core_stat stat;
+	enum core_trace_insn insn;
 } invvpid_types[] = {
 	[HW_INVVPID_ADDRESS] = {offsetof(struct core_caps, invvpid_address), HW_INVVPID_SINGLE,
-				CORE_STAT_INVVPID_ADDRESS},
+				CORE_STAT_INVVPID_ADDRESS, CORE_TRACE_INVVPID_ADDRESS},
 	[HW_INVVPID_SINGLE] = {offsetof(struct core_caps, invvpid_single), HW_INVVPID_ALL,
-			       CORE_STAT_INVVPID_SINGLE},
+			       CORE_STAT_INVVPID_SINGLE, CORE_TRACE_INVVPID_SINGLE},
 	[HW_INVVPID_ALL] = {offsetof(struct core_caps, invvpid_all), HW_INVVPID_ALL,
-			    CORE_STAT_INVVPID_ALL},
+			    CORE_STAT_INVVPID_ALL, CORE_TRACE_INVVPID_ALL},
 	[HW_INVVPID_SINGLE_KEEP_GLOBAL] = {offsetof(struct core_caps, invvpid_keep_global),
-					   HW_INVVPID_SINGLE, CORE_STAT_INVVPID_KEEP_GLOBAL},
+					   HW_INVVPID_SINGLE, CORE_STAT_INVVPID_KEEP_GLOBAL,
+					   CORE_TRACE_INVVPID_KEEP_GLOBAL},
 };
 
 static bool invvpid_supported(const struct core_cpu *cpu, enum hw_invvpid_type type)
@@ -181,9 +216,11 @@ static bool canonical(gva_t a)
 	return a.v >> 56 == 0 || a.v >> 56 == 0xff;
 }
 
-int inval_invvpid(struct core_cpu *cpu, enum hw_invvpid_type type, uint16_t vpid, gva_t linear)
+int inval_invvpid(struct core_cpu *cpu, enum hw_invvpid_type type, uint16_t vpid, gva_t linear,
+		  const struct inval_origin *origin)
 {
 	struct hw_invvpid_desc desc = {0};
+	struct core_trace_record r = {0};
 
 	if (type != HW_INVVPID_ALL && vpid == 0)
 		return -EINVAL;
@@ -198,6 +235,11 @@ int inval_invvpid(struct core_cpu *cpu, enum hw_invvpid_type type, uint16_t vpid
 	if (hw_invvpid(cpu->hw, type, &desc) != HW_SUCCEED)
 		return -EIO;
 	core_stat_add(&cpu->stats, invvpid_types[type].stat, 1);
+	r.insn = (uint8_t)invvpid_types[type].insn;
+	r.vpid = (uint16_t)desc.vpid;
+	r.gva = gva(desc.linear);
+	r.gva_valid = type == HW_INVVPID_ADDRESS;
+	trace_executed(cpu, origin, &r);
 	return 0;
 }
 
@@ -222,27 +264,41 @@ void inval_space_init(struct inval_space *s, uint64_t eptp)
 	s->generation = 1;
 }
 
+/* Why a processor that is behind flushes before it enters. */
+static enum core_cause cause_behind(const struct inval_space *s, unsigned cpu, uint64_t seen)
+{
+	if (seen == 0)
+		return CORE_CAUSE_FIRST_USE;
+	return plat_load(&s->kicked[cpu]) > seen ? CORE_CAUSE_SHOOTDOWN : CORE_CAUSE_DEFERRED;
+}
+
+static void catch_up(struct core_cpu *cpu, struct core_as *as, uint64_t seen, uint64_t generation)
+{
+	struct inval_space *s = &as->inval;
+	const struct core_vcpu *v = cpu->loaded; /* that enters */
+	const struct inval_origin origin = {
+		.trace = as->trace,
+		.vcpu = v ? v->index : CORE_TRACE_NO_VCPU,
+		.vpid = v && v->vm->use_vpid ? v->tag.vpid : 0,
+		.cause = cause_behind(s, cpu->id, seen),
+	};
+
+	if (inval_invept(cpu, s->eptp, &origin) == 0)
+		plat_store(&s->seen[cpu->id], generation);
+}
+
 void inval_enter(struct core_cpu *cpu, struct core_as *as)
 {
 	struct inval_space *s = &as->inval;
 	uint64_t seen = plat_load(&s->seen[cpu->id]), generation;
-	enum core_stat cause;
 
 	plat_store(&cpu->in_guest, as);
 	plat_store_release(&cpu->guest_epoch, cpu->guest_epoch + 1);
 	plat_mb();
 	/* Acquire: entries written before this generation are seen by walks after the flush. */
 	generation = plat_load_acquire(&s->generation);
-	if (seen == generation)
-		return;
-	if (seen == 0)
-		cause = CORE_STAT_INVEPT_CAUSE_FIRST_USE;
-	else if (plat_load(&s->kicked[cpu->id]) > seen)
-		cause = CORE_STAT_INVEPT_CAUSE_SHOOTDOWN;
-	else
-		cause = CORE_STAT_INVEPT_CAUSE_DEFERRED;
-	if (inval_invept(cpu, s->eptp, cause) == 0)
-		plat_store(&s->seen[cpu->id], generation);
+	if (seen != generation)
+		catch_up(cpu, as, seen, generation);
 }
 
 void inval_leave(struct core_cpu *cpu)
@@ -281,6 +337,8 @@ void inval_publish(struct core_as *as, struct core_cpu *this_cpu, struct inval_r
 {
 	struct core *core = as->core;
 	struct inval_space *s = &as->inval;
+	const struct inval_origin origin = {
+		.trace = as->trace, .vcpu = CORE_TRACE_NO_VCPU, .cause = CORE_CAUSE_CHANGE};
 	uint64_t epochs[CORE_MAX_CPUS];
 	uint64_t generation, waiting = 0;
 
@@ -289,7 +347,7 @@ void inval_publish(struct core_as *as, struct core_cpu *this_cpu, struct inval_r
 	generation = plat_fetch_add(&s->generation, 1) + 1;
 	plat_mb();
 	if (this_cpu && plat_load(&s->seen[this_cpu->id]) != 0 &&
-	    inval_invept(this_cpu, s->eptp, CORE_STAT_INVEPT_CAUSE_CHANGE) == 0) {
+	    inval_invept(this_cpu, s->eptp, &origin) == 0) {
 		plat_store(&s->seen[this_cpu->id], generation);
 		ret->issued = 1;
 	}

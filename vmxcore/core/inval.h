@@ -11,6 +11,7 @@
 #define VMXCORE_CORE_INVAL_H
 
 #include "core/core.h"
+#include "core/trace.h"
 
 enum inval_need {
 	INVAL_NONE,	/* nothing cached can be wrong */
@@ -115,13 +116,23 @@ void inval_publish(struct core_as *as, struct core_cpu *this_cpu, struct inval_r
 /* What inval_publish() would reach now, for a dry run. */
 void inval_preview(struct core_as *as, struct core_cpu *this_cpu, struct inval_reach *ret);
 
+/* For whom, and why. */
+struct inval_origin {
+	struct core_trace *trace; /* the VM's; NULL: nobody's, or nobody looks */
+	uint32_t vcpu;		  /* that entered; CORE_TRACE_NO_VCPU */
+	uint16_t vpid;		  /* its VPID; 0: none */
+	enum core_cause cause;
+};
+
 /*
  * INVEPT / INVVPID with the narrowest supported type that covers what is asked for;
- * counts by cause. -EINVAL: VPID 0 or a non-canonical address, which the instruction
- * would refuse and nothing is cached for; -EIO: the processor refused it.
+ * counted by cause, and recorded in the VM's trace as executed. -EINVAL: VPID 0 or a
+ * non-canonical address, which the instruction would refuse and nothing is cached for;
+ * -EIO: the processor refused it.
  */
-int inval_invept(struct core_cpu *cpu, uint64_t eptp, enum core_stat cause);
-int inval_invept_all(struct core_cpu *cpu, enum core_stat cause);
-int inval_invvpid(struct core_cpu *cpu, enum hw_invvpid_type type, uint16_t vpid, gva_t linear);
+int inval_invept(struct core_cpu *cpu, uint64_t eptp, const struct inval_origin *origin);
+int inval_invept_all(struct core_cpu *cpu, const struct inval_origin *origin);
+int inval_invvpid(struct core_cpu *cpu, enum hw_invvpid_type type, uint16_t vpid, gva_t linear,
+		  const struct inval_origin *origin);
 
 #endif

@@ -39,6 +39,7 @@ struct core_vm {
 	uint64_t cr4_owned;
 	uint64_t cr4_allowed; /* bits a guest may set at all */
 	uint64_t efer_allowed;
+	struct core_trace trace;
 	struct plat_lock lock; /* msr_pages */
 	struct msr_page *msr_pages;
 	size_t nr_cpuid;
@@ -187,6 +188,9 @@ static inline enum exit_step exit_return(struct core_run_exit *ret, enum core_ru
 	ret->reason = reason;
 	return EXIT_RETURN;
 }
+
+/* Records the exit that has just happened; changes nothing of the vCPU. */
+void exit_trace(struct core_vcpu *v, uint32_t basic);
 
 /* #GP(0) for the instruction that exited. */
 enum exit_step exit_raise_gp(struct core_vcpu *v);

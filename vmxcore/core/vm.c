@@ -157,6 +157,7 @@ static void set_controls(struct core_vm *vm)
 
 int core_vm_create(struct core *core, const struct core_vm_config *cfg, struct core_vm **ret)
 {
+	struct core_as_config as = cfg->as;
 	struct core_vm *vm;
 	int err;
 
@@ -170,7 +171,9 @@ int core_vm_create(struct core *core, const struct core_vm_config *cfg, struct c
 	vm->core = core;
 	vm->use_vpid = cfg->use_vpid;
 	plat_lock_init(&vm->lock);
-	err = core_as_create(core, &cfg->as, &vm->as);
+	core_trace_init(&vm->trace);
+	as.trace = &vm->trace;
+	err = core_as_create(core, &as, &vm->as);
 	if (err < 0)
 		goto fail;
 	set_controls(vm);
@@ -186,6 +189,7 @@ fail:
 void core_vm_destroy(struct core_vm *vm)
 {
 	core_as_destroy(vm->as);
+	core_trace_fini(&vm->trace);
 	msr_lists_destroy(vm);
 	plat_free(vm);
 }
@@ -193,6 +197,11 @@ void core_vm_destroy(struct core_vm *vm)
 struct core_as *core_vm_as(struct core_vm *vm)
 {
 	return vm->as;
+}
+
+struct core_trace *core_vm_trace(struct core_vm *vm)
+{
+	return &vm->trace;
 }
 
 bool core_vm_uses_vpid(const struct core_vm *vm)

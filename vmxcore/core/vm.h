@@ -4,6 +4,7 @@
 #define VMXCORE_CORE_VM_H
 
 #include "core/as.h"
+#include "core/trace.h"
 
 #define CORE_MAX_CPUID_ENTRIES 64u
 
@@ -13,8 +14,8 @@ struct core_cpuid_entry {
 };
 
 struct core_vm_config {
-	struct core_as_config as;
-	bool use_vpid; /* false: "enable VPID" is 0, as on the first generation */
+	struct core_as_config as; /* its trace is the VM's own */
+	bool use_vpid;		  /* false: "enable VPID" is 0, as on the first generation */
 };
 
 /*
@@ -26,6 +27,8 @@ int core_vm_create(struct core *core, const struct core_vm_config *cfg, struct c
 void core_vm_destroy(struct core_vm *vm);
 
 struct core_as *core_vm_as(struct core_vm *vm);
+/* What happens to it; off until it is set. */
+struct core_trace *core_vm_trace(struct core_vm *vm);
 bool core_vm_uses_vpid(const struct core_vm *vm);
 /*
  * What CPUID answers. Unknown leaves answer as the highest basic leaf does not:

@@ -25,20 +25,28 @@ bool core_vpid_valid(const struct core_cpu *cpu, const struct core_vpid *tag)
 	return tag->vpid != 0 && tag->cpu == cpu->id && tag->generation == cpu->vpids.generation;
 }
 
-bool core_vpid_take(struct core_cpu *cpu, struct core_vpid *tag)
+static void begin_generation(struct core_cpu *cpu, struct core_trace *trace, uint32_t vcpu)
+{
+	const struct inval_origin origin = {
+		.trace = trace, .vcpu = vcpu, .cause = CORE_CAUSE_RECYCLE};
+
+	/* Before any VPID of the new generation is used. Can't fail: core uses VPIDs
+	 * only where all-context INVVPID is offered. */
+	(void)inval_invvpid(cpu, HW_INVVPID_ALL, 0, gva(0), &origin);
+	core_stat_add(&cpu->stats, CORE_STAT_VPID_RECYCLES, 1);
+	cpu->vpids.generation++;
+	cpu->vpids.next = 1;
+}
+
+bool core_vpid_take(struct core_cpu *cpu, struct core_vpid *tag, struct core_trace *trace,
+		    uint32_t vcpu)
 {
 	struct core_vpid_pool *pool = &cpu->vpids;
 
 	if (core_vpid_valid(cpu, tag))
 		return false;
-	if (pool->next > pool->limit) {
-		/* Before any VPID of the new generation is used. Can't fail: core uses VPIDs
-		 * only where all-context INVVPID is offered. */
-		(void)inval_invvpid(cpu, HW_INVVPID_ALL, 0, gva(0));
-		core_stat_add(&cpu->stats, CORE_STAT_VPID_RECYCLES, 1);
-		pool->generation++;
-		pool->next = 1;
-	}
+	if (pool->next > pool->limit)
+		begin_generation(cpu, trace, vcpu);
 	tag->generation = pool->generation;
 	tag->cpu = cpu->id;
 	tag->vpid = (uint16_t)pool->next++;

@@ -5,6 +5,8 @@
 
 #include "core/core.h"
 
+struct core_trace;
+
 #define CORE_VPID_MAX 65535u
 
 /* A vCPU's tag. vpid 0: none yet. */
@@ -19,9 +21,11 @@ void core_vpid_pool_init(struct core_vpid_pool *pool, uint32_t limit);
 bool core_vpid_valid(const struct core_cpu *cpu, const struct core_vpid *tag);
 /*
  * Makes *tag valid on cpu: keeps it, or takes the next VPID; begins a generation
- * (INVVPID all-context here) at the end. Returns true if a fresh one was taken.
+ * (INVVPID all-context here) at the end, which is recorded for the VM of trace (may be
+ * NULL) and its vCPU. Returns true if a fresh one was taken.
  */
-bool core_vpid_take(struct core_cpu *cpu, struct core_vpid *tag);
+bool core_vpid_take(struct core_cpu *cpu, struct core_vpid *tag, struct core_trace *trace,
+		    uint32_t vcpu);
 /* VPIDs still to hand out before the next generation. */
 uint32_t core_vpid_left(const struct core_cpu *cpu);
 

@@ -17,14 +17,18 @@ void console_init(struct console *c, size_t limit)
 void console_fini(struct console *c)
 {
 	free(c->ring);
+	free(c->input);
 	c->ring = NULL;
 	c->capacity = 0;
+	c->input = NULL;
+	c->input_count = 0;
 }
 
 void console_clear(struct console *c)
 {
 	c->total = 0;
 	c->first = 0;
+	c->input_count = 0;
 }
 
 static void grow(struct console *c)
@@ -79,4 +83,40 @@ size_t console_read(const struct console *c, uint64_t offset, void *buf, size_t 
 		n++;
 	}
 	return n;
+}
+
+/* --- input ----------------------------------------------------------------------------------- */
+
+int console_type(struct console *c, const void *bytes, size_t count, size_t *ret_taken)
+{
+	const uint8_t *in = bytes;
+	size_t room = CONSOLE_INPUT_BYTES - c->input_count, i;
+
+	if (!c->input && count) {
+		c->input = malloc(CONSOLE_INPUT_BYTES);
+		if (!c->input)
+			return -ENOMEM;
+	}
+	if (count > room)
+		count = room;
+	for (i = 0; i < count; i++)
+		c->input[(c->input_first + c->input_count + i) % CONSOLE_INPUT_BYTES] = in[i];
+	c->input_count += count;
+	*ret_taken = count;
+	return 0;
+}
+
+size_t console_typed(const struct console *c)
+{
+	return c->input_count;
+}
+
+bool console_take(struct console *c, uint8_t *ret)
+{
+	if (c->input_count == 0)
+		return false;
+	*ret = c->input[c->input_first];
+	c->input_first = (c->input_first + 1) % CONSOLE_INPUT_BYTES;
+	c->input_count--;
+	return true;
 }

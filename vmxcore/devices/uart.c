@@ -78,6 +78,23 @@ void uart_receive(struct uart *u, uint8_t byte)
 	u->rx_count++;
 }
 
+size_t uart_received(const struct uart *u)
+{
+	return u->rx_count;
+}
+
+/*
+ * Before the guest looks at the receiver: as much of what waits on the line as it has room
+ * for. So its room is refilled as it is read, and a guest that never looks takes nothing.
+ */
+static void refill(struct uart *u)
+{
+	uint8_t byte;
+
+	while (!(u->mcr & MCR_LOOP) && u->rx_count < rx_room(u) && console_take(u->console, &byte))
+		uart_receive(u, byte);
+}
+
 /* In loopback the modem outputs feed the modem inputs. */
 static void update_lines(struct uart *u)
 {
@@ -118,6 +135,7 @@ static uint8_t read_data(struct uart *u)
 
 	if (dlab(u))
 		return (uint8_t)u->divisor;
+	refill(u);
 	if (u->rx_count == 0)
 		return 0;
 	byte = u->rx[u->rx_first];
@@ -133,8 +151,10 @@ static uint8_t read_ier(struct uart *u)
 
 static uint8_t read_iir(struct uart *u)
 {
-	uint8_t what = pending(u);
+	uint8_t what;
 
+	refill(u);
+	what = pending(u);
 	/* Reading it as the source clears the THRE condition. */
 	if (what == IIR_THRE)
 		u->thre_pending = false;
@@ -153,8 +173,10 @@ static uint8_t read_mcr(struct uart *u)
 
 static uint8_t read_lsr(struct uart *u)
 {
-	uint8_t value = (uint8_t)(LSR_EMPTY | u->errors | (u->rx_count ? LSR_READY : 0));
+	uint8_t value;
 
+	refill(u);
+	value = (uint8_t)(LSR_EMPTY | u->errors | (u->rx_count ? LSR_READY : 0));
 	u->errors = 0;
 	return value;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A 16550A at COM1. It transmits at once: the holding register is always empty.
+ * A 16550A at COM1. It transmits at once: the holding register is always empty. What was
+ * typed at the console's end waits there until the receiver has room, so nothing of it is
+ * overrun; in loopback the receiver is off the line, and it waits on.
  * No interrupt line is wired; the identification register tells what would be
  * pending, for drivers that poll it.
  */
@@ -13,7 +15,7 @@
 #define UART_FIFO_BYTES 16u
 
 struct uart {
-	struct console *console; /* receives what is transmitted */
+	struct console *console; /* the line's other end */
 	uint8_t ier, lcr, mcr, scratch;
 	uint8_t fifo_control; /* FCR as last written, without the reset bits */
 	uint8_t errors;	      /* LSR 4:1 since it was last read */
@@ -30,5 +32,7 @@ extern const struct port_device uart_com1;
 void uart_init(struct uart *u, struct console *console);
 /* A byte from the line. Sets the overrun error when there is no room. */
 void uart_receive(struct uart *u, uint8_t byte);
+/* Bytes received that the guest has not read yet. */
+size_t uart_received(const struct uart *u);
 
 #endif

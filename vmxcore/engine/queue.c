@@ -224,6 +224,31 @@ void queue_push_once(struct queue *q, const struct engine_event *event, bool *qu
 	pthread_mutex_unlock(&q->lock);
 }
 
+/* The lock is held. */
+static struct queue_event *find_queued(const struct queue *q, const bool *queued)
+{
+	struct queue_event *ev = *queued ? q->first_event : NULL;
+
+	while (ev && ev->queued != queued)
+		ev = ev->next;
+	return ev;
+}
+
+/* For events without a payload. */
+void queue_push_latest(struct queue *q, const struct engine_event *event, bool *queued)
+{
+	struct queue_event *waiting;
+
+	pthread_mutex_lock(&q->lock);
+	waiting = find_queued(q, queued);
+	if (waiting)
+		waiting->event = *event;
+	pthread_mutex_unlock(&q->lock);
+	/* Fetched meanwhile or never there: only this thread sets it. */
+	if (!waiting)
+		queue_push_once(q, event, queued);
+}
+
 void queue_forget(struct queue *q, const bool *queued)
 {
 	struct queue_event **at, *ev, *last = NULL;

@@ -60,6 +60,8 @@ void queue_request_free(struct queue_request *rq);
 void queue_push(struct queue *q, const struct engine_event *event);
 /* Once in the queue until fetched: *queued says whether it is, and is the queue's to change. */
 void queue_push_once(struct queue *q, const struct engine_event *event, bool *queued);
+/* The same, but one that waits already becomes this one, at its place in the queue. */
+void queue_push_latest(struct queue *q, const struct engine_event *event, bool *queued);
 /* Takes events with this `queued` out again: its owner goes away. */
 void queue_forget(struct queue *q, const bool *queued);
 

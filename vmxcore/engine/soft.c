@@ -116,6 +116,7 @@ static int processors_online(struct soft *s)
 			return err;
 		p->core = &s->core->cpus[i];
 		core_vpid_pool_init(&p->core->vpids, s->cfg.vpid_limit);
+		p->generation_told = p->core->vpids.generation;
 	}
 	return 0;
 }
@@ -273,9 +274,10 @@ static const struct {
 	[ENGINE_VCPU_INJECT] = {soft_vcpu_inject, STATE(RUNNING) | STATE(PAUSED),
 				"only a running or paused VM takes events", false},
 	[ENGINE_VMCS_GET] = {soft_vmcs_get, ANY_STATE, "", false},
-	[ENGINE_CONSOLE_WRITE] = {NULL, ANY_STATE, "", false},
-	[ENGINE_TRACE_SET] = {NULL, ANY_STATE, "", false},
-	[ENGINE_TRACE_READ] = {NULL, ANY_STATE, "", false},
+	[ENGINE_CONSOLE_WRITE] = {soft_console_write, STATE(RUNNING) | STATE(PAUSED),
+				  "only a running or paused VM takes input", false},
+	[ENGINE_TRACE_SET] = {soft_trace_set, ANY_STATE, "", false},
+	[ENGINE_TRACE_READ] = {soft_trace_read, ANY_STATE, "", false},
 };
 
 static int handle(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
@@ -288,8 +290,6 @@ static int handle(struct soft *s, struct soft_vm *vm, const struct queue_request
 	if (vm && !(requests[op].states >> vm->state.state & 1))
 		return soft_fail(reply, -EBUSY, ENGINE_FIELD_STATE, 0, "the VM is %s: %s",
 				 engine_state_name(vm->state.state), requests[op].needs);
-	if (!requests[op].handle)
-		return soft_fail(reply, -EOPNOTSUPP, ENGINE_FIELD_NONE, 0, "not there yet");
 	return requests[op].handle(s, vm, rq, reply);
 }
 
@@ -325,8 +325,10 @@ static void serve(struct soft *s, struct queue_request *rq)
 	if (vm)
 		fill_state(vm, &ev.state);
 	queue_complete(&s->queue, rq, &ev);
-	if (vm)
+	if (vm) {
+		soft_tell_trace(s, vm);
 		soft_tell_state(s, vm);
+	}
 }
 
 void soft_tell_state(struct soft *s, struct soft_vm *vm)

@@ -44,6 +44,7 @@ struct soft_vcpu {
 	uint64_t exits;		/* that came back to the engine */
 	struct core_stats past; /* of core vCPUs before the last start */
 	uint64_t past_exits[VMX_EXIT_REASONS];
+	uint32_t unimplemented_told; /* rows of the account that a notice was made of */
 	/* Circular list of its processor's runnable vCPUs; NULL: not on it. */
 	struct soft_vcpu *next, *prev;
 };
@@ -51,9 +52,11 @@ struct soft_vcpu {
 struct soft_processor {
 	struct core_cpu *core;
 	struct hw_cpu *hw;
-	struct soft_vcpu *turn; /* the next to run; NULL: none is runnable */
-	uint32_t vcpus;		/* that have their home here */
-	uint64_t vmcs_misuses;	/* a VMCS was active elsewhere, too: a defect */
+	struct soft_vcpu *turn;	  /* the next to run; NULL: none is runnable */
+	uint32_t vcpus;		  /* that have their home here */
+	uint64_t vmcs_misuses;	  /* a VMCS was active elsewhere, too: a defect */
+	uint64_t generation_told; /* of VPIDs, in the last notice */
+	bool notice_queued;	  /* the queue's */
 };
 
 struct soft_slot {
@@ -69,6 +72,16 @@ struct soft_blob {
 	uint8_t *data;
 	size_t size;
 };
+
+/* Tracing, beside what core keeps. */
+struct soft_trace {
+	uint32_t records; /* room; 0: off */
+	uint64_t told;	  /* the next record's number at the last event */
+	bool queued;	  /* the queue's */
+};
+
+/* Notices of unimplemented instructions that one VM is good for. */
+#define SOFT_NOTICES_MAX 64u
 
 struct soft_vm {
 	uint64_t id;
@@ -90,6 +103,8 @@ struct soft_vm {
 	bool console_queued;   /* the queue's */
 	struct uart uart;
 	struct exit_port exit_port;
+	struct soft_trace trace;
+	uint32_t notices;
 	uint64_t mmio_unclaimed, emulated, injected;
 };
 
@@ -110,6 +125,7 @@ struct soft {
 	uint64_t next_vm;
 	uint64_t memory_used;	  /* bytes of all slots */
 	uint64_t table_bytes_max; /* EPT tables of all VMs */
+	uint32_t trace_records;	  /* room for them in all VMs */
 	uint64_t vmcs_misuse;	  /* a VMCS was active on two processors: a defect */
 	size_t leaked;		  /* pages and slots left at close: a defect */
 };
@@ -198,6 +214,24 @@ int soft_dirty(struct soft *, struct soft_vm *, const struct queue_request *, st
 /* --- soft_hand.c: invalidations by hand --- */
 int soft_invalidate(struct soft *, struct soft_vm *, const struct queue_request *,
 		    struct soft_reply *);
+
+/* --- soft_trace.c --- */
+int soft_trace_set(struct soft *, struct soft_vm *, const struct queue_request *,
+		   struct soft_reply *);
+int soft_trace_read(struct soft *, struct soft_vm *, const struct queue_request *,
+		    struct soft_reply *);
+/* Sends a TRACE event if there is something new to read. */
+void soft_tell_trace(struct soft *s, struct soft_vm *vm);
+/* The VM goes: takes back its event and its room. */
+void soft_trace_forget(struct soft *s, struct soft_vm *vm);
+
+/* --- soft_notice.c --- */
+/* After a quantum of v on p. */
+void soft_tell_notices(struct soft *s, struct soft_processor *p, struct soft_vcpu *v);
+
+/* --- soft_console.c --- */
+int soft_console_write(struct soft *, struct soft_vm *, const struct queue_request *,
+		       struct soft_reply *);
 
 /* --- soft_vcpu.c: registers, events, the VMCS --- */
 int soft_vcpu_get(struct soft *, struct soft_vm *, const struct queue_request *,

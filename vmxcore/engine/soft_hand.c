@@ -7,26 +7,32 @@
 
 /* --- the instructions ------------------------------------------------------------------------- */
 
-static int invept_single(struct core_cpu *cpu, uint64_t eptp, uint16_t vpid, gva_t a)
+typedef int (*execute_fn)(struct core_cpu *cpu, uint64_t eptp, uint16_t vpid, gva_t a,
+			  const struct inval_origin *origin);
+
+static int invept_single(struct core_cpu *cpu, uint64_t eptp, uint16_t vpid, gva_t a,
+			 const struct inval_origin *origin)
 {
 	(void)vpid;
 	(void)a;
-	return inval_invept(cpu, eptp, CORE_STAT_INVEPT_CAUSE_REQUEST);
+	return inval_invept(cpu, eptp, origin);
 }
 
-static int invept_all(struct core_cpu *cpu, uint64_t eptp, uint16_t vpid, gva_t a)
+static int invept_all(struct core_cpu *cpu, uint64_t eptp, uint16_t vpid, gva_t a,
+		      const struct inval_origin *origin)
 {
 	(void)eptp;
 	(void)vpid;
 	(void)a;
-	return inval_invept_all(cpu, CORE_STAT_INVEPT_CAUSE_REQUEST);
+	return inval_invept_all(cpu, origin);
 }
 
 #define INVVPID(name, type)                                                          \
-	static int name(struct core_cpu *cpu, uint64_t eptp, uint16_t vpid, gva_t a) \
+	static int name(struct core_cpu *cpu, uint64_t eptp, uint16_t vpid, gva_t a, \
+			const struct inval_origin *origin)                           \
 	{                                                                            \
 		(void)eptp;                                                          \
-		return inval_invvpid(cpu, type, vpid, a);                            \
+		return inval_invvpid(cpu, type, vpid, a, origin);                    \
 	}
 INVVPID(invvpid_address, HW_INVVPID_ADDRESS)
 INVVPID(invvpid_single, HW_INVVPID_SINGLE)
@@ -37,7 +43,7 @@ INVVPID(invvpid_keep_global, HW_INVVPID_SINGLE_KEEP_GLOBAL)
 static const struct {
 	const char *instruction, *type;
 	size_t supported; /* offset in struct core_caps of a bool */
-	int (*execute)(struct core_cpu *cpu, uint64_t eptp, uint16_t vpid, gva_t a);
+	execute_fn execute;
 	bool is_invvpid, tagged, addressed;
 } kinds[ENGINE_INVALIDATIONS] = {
 #define CAP(x) offsetof(struct core_caps, x)
@@ -142,11 +148,16 @@ static int execute(struct soft *s, struct soft_vm *vm, const struct engine_inval
 {
 	struct soft_processor *p = &s->processor[processor];
 	uint64_t eptp = core_as_eptp(core_vm_as(vm->core));
+	const struct inval_origin origin = {
+		.trace = core_vm_trace(vm->core),
+		.vcpu = kinds[q->kind].tagged && !q->vpid ? q->vcpu : CORE_TRACE_NO_VCPU,
+		.cause = CORE_CAUSE_REQUEST,
+	};
 	uint32_t before[MODEL_TLB_STRUCTURES], after[MODEL_TLB_STRUCTURES];
 	int err;
 
 	model_tlb_held(p->hw, -1, before);
-	err = kinds[q->kind].execute(p->core, eptp, vpid, gva(q->gva));
+	err = kinds[q->kind].execute(p->core, eptp, vpid, gva(q->gva), &origin);
 	if (err)
 		return err;
 	model_tlb_held(p->hw, -1, after);

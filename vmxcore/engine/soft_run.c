@@ -355,6 +355,8 @@ bool soft_run_some(struct soft *s)
 		p->turn = v->next;
 		run_quantum(s, p, v);
 		tell_console(s, v->vm);
+		soft_tell_notices(s, p, v);
+		soft_tell_trace(s, v->vm);
 		soft_tell_state(s, v->vm);
 		return true;
 	}

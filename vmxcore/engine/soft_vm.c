@@ -317,6 +317,7 @@ void soft_vm_free(struct soft *s, struct soft_vm *vm)
 		memmove(&s->vms[at], &s->vms[at + 1], (s->vm_count - at) * sizeof(*s->vms));
 	}
 	queue_forget(&s->queue, &vm->console_queued);
+	soft_trace_forget(s, vm);
 	free_vcpus(s, vm);
 	if (vm->core)
 		core_vm_destroy(vm->core);

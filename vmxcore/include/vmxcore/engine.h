@@ -106,10 +106,12 @@ enum engine_op {
 	ENGINE_VMCS_GET,      /* payload out: struct engine_vmcs_field[] */
 	ENGINE_CONSOLE_WRITE, /* payload in: bytes for the guest's serial port, at most
 			       * ENGINE_MAX_INPUT; total: how many were taken, which are the first;
-			       * first: how many now wait for the guest. The rest did not fit */
+			       * first: how many now wait for the guest. The rest did not fit.
+			       * Running or paused; a start forgets what waits */
 	ENGINE_TRACE_SET,     /* what of a VM is traced from now on; records not read are dropped */
 	ENGINE_TRACE_READ,    /* payload out: struct engine_trace_record[], oldest first; total:
-			       * records lost before the first of them for want of room */
+			       * records lost for want of room between the last that was read
+			       * before and the first of these (or now, if there is none) */
 	ENGINE_OP_COUNT
 };
 
@@ -487,6 +489,10 @@ struct engine_vmcs_field {
 
 #define ENGINE_MAX_INPUT 65536u
 
+/*
+ * The guest's UART takes bytes as the guest looks for them, so that none is overrun. It
+ * has no interrupt: a guest that halts waits for nothing, and ends (REASON_HALTED).
+ */
 struct engine_console_write {
 	uint32_t size_bytes; /* of the payload, at most ENGINE_MAX_INPUT */
 	uint32_t pad;
@@ -507,37 +513,47 @@ enum engine_trace_cause {
 	ENGINE_CAUSE_FIRST_USE, /* first use of an EP4TA on this processor */
 	ENGINE_CAUSE_REQUEST,	/* by hand */
 	ENGINE_CAUSE_RECYCLE,	/* a new generation of VPIDs on this processor */
+	ENGINE_CAUSE_PAGING,	/* paging registers that the hypervisor set for the guest */
 	ENGINE_CAUSE_COUNT
 };
 
 #define ENGINE_MAX_TRACE 65536u	    /* records that an engine keeps for a VM */
 #define ENGINE_MAX_TRACE_READ 4096u /* ... and gives at a time */
 
+/*
+ * In force until it is set again or the VM is deleted, over stops and starts. When the room
+ * is used up, the newest records are lost. -ENOMEM: all VMs' room together has a bound.
+ */
 struct engine_trace_set {
 	uint64_t exits[2]; /* kind EXIT: bit n: basic reason n; both 0: every reason */
 	uint32_t kinds;	   /* bits 1 << enum engine_trace_kind; 0: nothing, and the room goes */
 	uint32_t records;  /* room, 1..ENGINE_MAX_TRACE */
-	uint32_t vcpu;	   /* this one only; UINT32_MAX: all */
+	uint32_t vcpu;	   /* this one only; UINT32_MAX: all, and what is of none */
 	uint32_t pad;
 };
 
+/* A read that leaves records is followed by another ENGINE_EVENT_TRACE. */
 struct engine_trace_read {
 	uint32_t max; /* 1..ENGINE_MAX_TRACE_READ */
 	uint32_t pad;
 };
 
-/* Taken where it happens. What a kind has not is 0. */
+/*
+ * Taken where it happens. What a kind has not is 0. An INVEPT is the VM's if it names its
+ * EP4TA, an INVVPID if it names a VPID of its; by hand, if it was asked for with the VM. A
+ * RECYCLE takes every VM's entries: it is recorded for the VM whose entry caused it.
+ */
 struct engine_trace_record {
 	uint64_t seq;	     /* of the VM, since tracing was set: lost ones leave a gap */
 	uint64_t guest_time; /* instructions retired by the VM */
 	uint64_t rip;
 	uint64_t gpa, gva; /* VIOLATION; INVVPID individual-address: gva */
 	uint64_t qualification;
-	uint64_t ep4ta;	    /* INVEPT single-context */
-	uint32_t kind;	    /* enum engine_trace_kind */
-	uint32_t vcpu;	    /* UINT32_MAX: none */
-	uint32_t processor; /* that it happened on */
-	uint32_t exit_reason;
+	uint64_t ep4ta;	       /* INVEPT single-context */
+	uint32_t kind;	       /* enum engine_trace_kind */
+	uint32_t vcpu;	       /* UINT32_MAX: none */
+	uint32_t processor;    /* that it happened on */
+	uint32_t exit_reason;  /* basic */
 	uint32_t vpid;	       /* the vCPU's there; INVVPID: that it names */
 	uint32_t invalidation; /* enum engine_invalidation */
 	uint32_t cause;	       /* enum engine_trace_cause */
@@ -693,13 +709,15 @@ enum engine_event_type {
 };
 
 enum engine_notice_kind {
-	ENGINE_NOTICE_VPIDS_RECYCLED, /* a processor ran out of VPIDs and began a new generation */
+	ENGINE_NOTICE_VPIDS_RECYCLED, /* a processor ran out of VPIDs and began a new generation.
+				       * One waits at a time for each processor: the latest */
 	ENGINE_NOTICE_UNIMPLEMENTED,  /* a guest met an instruction that is not implemented: the
-				       * first time for this VM and instruction */
+				       * first time for this VM and instruction, and the first
+				       * 64 instructions of a VM */
 };
 
 struct engine_notice {
-	uint64_t vm; /* 0: none */
+	uint64_t vm; /* VPIDS_RECYCLED: whose entry caused it; 0: none */
 	uint64_t rip;
 	uint64_t generation; /* VPIDS_RECYCLED: the new one */
 	uint32_t kind;	     /* enum engine_notice_kind */

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* Tracing a VM: core records, the client's thread reads. */
+#include "engine/soft.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+/* Of all VMs: some 300 MiB. */
+#define TRACE_RECORDS_MAX (64u * ENGINE_MAX_TRACE)
+
+#define SAME(a, b) static_assert((int)(a) == (int)(b), #a " is " #b)
+SAME(CORE_TRACE_EXIT, ENGINE_TRACE_EXIT);
+SAME(CORE_TRACE_VIOLATION, ENGINE_TRACE_VIOLATION);
+SAME(CORE_TRACE_INVALIDATION, ENGINE_TRACE_INVALIDATION);
+SAME(CORE_TRACE_KINDS, ENGINE_TRACE_KINDS);
+SAME(CORE_CAUSE_NONE, ENGINE_CAUSE_NONE);
+SAME(CORE_CAUSE_CHANGE, ENGINE_CAUSE_CHANGE);
+SAME(CORE_CAUSE_SHOOTDOWN, ENGINE_CAUSE_SHOOTDOWN);
+SAME(CORE_CAUSE_DEFERRED, ENGINE_CAUSE_DEFERRED);
+SAME(CORE_CAUSE_FIRST_USE, ENGINE_CAUSE_FIRST_USE);
+SAME(CORE_CAUSE_REQUEST, ENGINE_CAUSE_REQUEST);
+SAME(CORE_CAUSE_RECYCLE, ENGINE_CAUSE_RECYCLE);
+SAME(CORE_CAUSE_PAGING, ENGINE_CAUSE_PAGING);
+SAME(CORE_CAUSE_COUNT, ENGINE_CAUSE_COUNT);
+SAME(CORE_TRACE_INVEPT_SINGLE, ENGINE_INVEPT_SINGLE);
+SAME(CORE_TRACE_INVEPT_ALL, ENGINE_INVEPT_ALL);
+SAME(CORE_TRACE_INVVPID_ADDRESS, ENGINE_INVVPID_ADDRESS);
+SAME(CORE_TRACE_INVVPID_SINGLE, ENGINE_INVVPID_SINGLE);
+SAME(CORE_TRACE_INVVPID_ALL, ENGINE_INVVPID_ALL);
+SAME(CORE_TRACE_INVVPID_KEEP_GLOBAL, ENGINE_INVVPID_KEEP_GLOBAL);
+SAME(CORE_TRACE_INSNS, ENGINE_INVALIDATIONS);
+SAME(CORE_TRACE_MAX_RECORDS, ENGINE_MAX_TRACE);
+#undef SAME
+
+/* --- setting it -------------------------------------------------------------------------- */
+
+static uint64_t guest_time(void *ctx)
+{
+	return soft_guest_time(ctx);
+}
+
+static int check(const struct soft *s, const struct soft_vm *vm, const struct engine_trace_set *q,
+		 struct soft_reply *reply)
+{
+	uint32_t left = TRACE_RECORDS_MAX - (s->trace_records - vm->trace.records);
+
+	if (q->kinds >> ENGINE_TRACE_KINDS)
+		return soft_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_TRACE_KINDS - 1,
+				 "unknown kinds of trace record in 0x%x", q->kinds);
+	if (q->kinds == 0)
+		return 0;
+	if (q->records < 1 || q->records > ENGINE_MAX_TRACE)
+		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_TRACE,
+				 "room for %u trace records: 1 to %u are possible", q->records,
+				 ENGINE_MAX_TRACE);
+	if (q->records > left)
+		return soft_fail(reply, -ENOMEM, ENGINE_FIELD_SIZE, left,
+				 "room for %u trace records: %u are left for this VM", q->records,
+				 left);
+	if (q->vcpu != UINT32_MAX && q->vcpu >= vm->vcpu_count)
+		return soft_fail(reply, -EINVAL, ENGINE_FIELD_VCPU, vm->vcpu_count - 1,
+				 "vcpu %u: the last is %u", q->vcpu, vm->vcpu_count - 1);
+	return 0;
+}
+
+int soft_trace_set(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
+		   struct soft_reply *reply)
+{
+	const struct engine_trace_set *q = &rq->req.u.trace_set;
+	const struct core_trace_settings settings = {
+		.kinds = q->kinds,
+		.vcpu = q->vcpu,
+		.exits = {q->exits[0], q->exits[1]},
+		.records = q->records,
+		.guest_time = guest_time,
+		.ctx = vm,
+	};
+	int err = check(s, vm, q, reply);
+
+	if (!err)
+		err = core_trace_set(core_vm_trace(vm->core), &settings);
+	if (err)
+		return err;
+	s->trace_records -= vm->trace.records;
+	vm->trace.records = q->kinds ? q->records : 0;
+	s->trace_records += vm->trace.records;
+	/* What a waiting event tells of is gone. */
+	queue_forget(&s->queue, &vm->trace.queued);
+	vm->trace.queued = false;
+	vm->trace.told = 0;
+	return 0;
+}
+
+void soft_trace_forget(struct soft *s, struct soft_vm *vm)
+{
+	queue_forget(&s->queue, &vm->trace.queued);
+	s->trace_records -= vm->trace.records;
+	vm->trace.records = 0;
+}
+
+/* --- reading it ---------------------------------------------------------------------------- */
+
+static struct engine_trace_record record_of(const struct core_trace_record *r)
+{
+	return (struct engine_trace_record){
+		.seq = r->seq,
+		.guest_time = r->guest_time,
+		.rip = r->rip,
+		.gpa = r->gpa.v,
+		.gva = r->gva.v,
+		.qualification = r->qualification,
+		.ep4ta = r->ep4ta,
+		.kind = r->kind,
+		.vcpu = r->vcpu,
+		.processor = r->processor,
+		.exit_reason = r->exit_reason,
+		.vpid = r->vpid,
+		.invalidation = r->insn,
+		.cause = r->cause,
+		.gva_valid = r->gva_valid,
+	};
+}
+
+int soft_trace_read(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
+		    struct soft_reply *reply)
+{
+	struct core_trace *t = core_vm_trace(vm->core);
+	struct engine_trace_record *out;
+	struct core_trace_record some[64];
+	uint32_t max = rq->req.u.trace_read.max;
+	uint64_t seq, lost;
+	size_t want, n = 0, got;
+
+	(void)s;
+	if (max < 1 || max > ENGINE_MAX_TRACE_READ)
+		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_TRACE_READ,
+				 "%u trace records: 1 to %u at a time", max, ENGINE_MAX_TRACE_READ);
+	want = core_trace_waiting(t, &seq);
+	if (want > max)
+		want = max;
+	out = soft_payload(reply, want, sizeof(*out));
+	if (!out)
+		return -ENOMEM;
+	do {
+		size_t ask = want - n < VMX_ARRAY_SIZE(some) ? want - n : VMX_ARRAY_SIZE(some);
+		size_t i;
+
+		/* With nothing there, it still tells what was lost. */
+		got = core_trace_read(t, some, ask ? ask : 1, &lost);
+		if (n == 0)
+			reply->total = lost;
+		for (i = 0; i < got; i++)
+			out[n + i] = record_of(&some[i]);
+		n += got;
+	} while (got && n < want);
+	/* What is left is told of once more. */
+	vm->trace.told = 0;
+	return 0;
+}
+
+void soft_tell_trace(struct soft *s, struct soft_vm *vm)
+{
+	struct engine_event ev = {.type = ENGINE_EVENT_TRACE, .vm = vm->id};
+	uint64_t seq;
+
+	if (!vm->trace.records || core_trace_waiting(core_vm_trace(vm->core), &seq) == 0 ||
+	    seq == vm->trace.told)
+		return;
+	vm->trace.told = seq;
+	queue_push_once(&s->queue, &ev, &vm->trace.queued);
+}
