@@ -1,10 +1,30 @@
 // SPDX-License-Identifier: MIT
 /* Errors, and their form on the wire. */
 #include "proto/proto.h"
+#include <errno.h>
 #include <inttypes.h>
+#include <libvirt/virterror.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+const struct proto_error_info proto_error_info[PROTO_ERROR_COUNT] = {
+#define ERROR(kind, code_, name_, err_, libvirt_, doc_) \
+	[PROTO_ERROR_##kind] = {                        \
+		.name = name_, .doc = doc_, .code = code_, .err = err_, .libvirt = libvirt_},
+#include "proto/errors.def"
+#undef ERROR
+};
+
+enum proto_error_kind proto_error_kind_by_name(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < PROTO_ERROR_COUNT; i++)
+		if (!strcmp(proto_error_info[i].name, name))
+			break;
+	return (enum proto_error_kind)i;
+}
 
 /* Text may quote a client's or an image's bytes: it must not carry them into a terminal. */
 static void make_printable(char *s)

@@ -102,49 +102,72 @@ int proto_connect(const char *path)
 	return fd;
 }
 
+void proto_outgoing_begin(struct proto_outgoing *o, const char *text, size_t len, const int *fds,
+			  size_t fd_count)
+{
+	*o = (struct proto_outgoing){
+		.iov = {{(void *)(uintptr_t)text, len}, {(void *)(uintptr_t) "\n", 1}},
+		.fds = fds,
+		.fd_count = fd_count,
+		.left = len + 1};
+}
+
+/* Takes n bytes off the front. */
+static void outgoing_sent(struct proto_outgoing *o, size_t n)
+{
+	o->left -= n;
+	for (int i = 0; i < 2; i++) {
+		const size_t part = n < o->iov[i].iov_len ? n : o->iov[i].iov_len;
+
+		o->iov[i].iov_base = (char *)o->iov[i].iov_base + part;
+		o->iov[i].iov_len -= part;
+		n -= part;
+	}
+}
+
 /* Descriptors travel with the first byte; what sendmsg() left over goes without them. */
-int proto_send_line(int fd, const char *text, size_t len, const int *fds, size_t fd_count)
+int proto_outgoing_send(int fd, struct proto_outgoing *o, int flags)
 {
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int) * PROTO_FDS_MAX)];
 	} control = {.bytes = {0}};
-	struct iovec iov[2] = {{(void *)(uintptr_t)text, len}, {(void *)(uintptr_t) "\n", 1}};
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
-	size_t left = len + 1;
+	struct msghdr msg = {.msg_iov = o->iov, .msg_iovlen = 2};
+	ssize_t n;
 
-	if (fd_count > PROTO_FDS_MAX)
+	if (o->fd_count > PROTO_FDS_MAX)
 		return -E2BIG;
-	if (fd_count) {
+	if (o->fd_count) {
 		struct cmsghdr *c;
 
 		msg.msg_control = control.bytes;
-		msg.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
+		msg.msg_controllen = CMSG_SPACE(sizeof(int) * o->fd_count);
 		c = CMSG_FIRSTHDR(&msg);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
-		memcpy(CMSG_DATA(c), fds, sizeof(int) * fd_count);
+		c->cmsg_len = CMSG_LEN(sizeof(int) * o->fd_count);
+		memcpy(CMSG_DATA(c), o->fds, sizeof(int) * o->fd_count);
 	}
-	while (left) {
-		ssize_t n = sendmsg(fd, &msg, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
+	do {
+		n = sendmsg(fd, &msg, flags | MSG_NOSIGNAL);
+		if (n < 0 && errno != EINTR)
 			return -errno;
+		if (n < 0)
+			continue;
+		o->fd_count = 0;
 		msg.msg_control = NULL;
 		msg.msg_controllen = 0;
-		left -= (size_t)n;
-		for (int i = 0; i < 2; i++) {
-			const size_t part = (size_t)n < iov[i].iov_len ? (size_t)n : iov[i].iov_len;
-
-			iov[i].iov_base = (char *)iov[i].iov_base + part;
-			iov[i].iov_len -= part;
-			n -= (ssize_t)part;
-		}
-	}
+		outgoing_sent(o, (size_t)n);
+	} while (o->left);
 	return 0;
+}
+
+int proto_send_line(int fd, const char *text, size_t len, const int *fds, size_t fd_count)
+{
+	struct proto_outgoing o;
+
+	proto_outgoing_begin(&o, text, len, fds, fd_count);
+	return proto_outgoing_send(fd, &o, 0);
 }
 
 int proto_recv_line(int fd, struct proto_framer *f, char **ret, size_t *ret_len)

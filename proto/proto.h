@@ -9,6 +9,7 @@
 
 #include "proto/structs.h"
 #include <json-c/json.h>
+#include <sys/uio.h>
 
 /* Of a message. daemon.info lists them. */
 #define PROTO_MESSAGE_MAX (4u << 20) /* bytes, with the newline */
@@ -312,6 +313,21 @@ void proto_framer_free(struct proto_framer *f);
 
 /* A connected socket (close-on-exec), or a negative errno. */
 int proto_connect(const char *path);
+/* A line on its way, with its newline; text and descriptors remain the caller's. */
+struct proto_outgoing {
+	struct iovec iov[2];
+	const int *fds;
+	size_t fd_count; /* not yet sent */
+	size_t left;	 /* bytes not yet sent */
+};
+
+void proto_outgoing_begin(struct proto_outgoing *o, const char *text, size_t len, const int *fds,
+			  size_t fd_count);
+/*
+ * Sends what is left of it; flags are sendmsg()'s. 0: all is sent. With MSG_DONTWAIT, -EAGAIN:
+ * the socket takes no more now. Or another negative errno; -E2BIG: too many descriptors.
+ */
+int proto_outgoing_send(int fd, struct proto_outgoing *o, int flags);
 /*
  * Sends one line (the newline is added), with descriptors; waits until it is sent. The
  * descriptors remain the caller's. 0 or a negative errno.

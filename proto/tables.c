@@ -2,18 +2,9 @@
 /* The descriptors, from the tables. */
 #include "proto/proto.h"
 #include <errno.h>
-#include <libvirt/virterror.h>
 #include <string.h>
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-const struct proto_error_info proto_error_info[PROTO_ERROR_COUNT] = {
-#define ERROR(kind, code_, name_, err_, libvirt_, doc_) \
-	[PROTO_ERROR_##kind] = {                        \
-		.name = name_, .doc = doc_, .code = code_, .err = err_, .libvirt = libvirt_},
-#include "proto/errors.def"
-#undef ERROR
-};
 
 /* clang-format off */
 #define ENUM(id, doc) static const struct proto_enum_value values_##id[] = {
@@ -194,14 +185,4 @@ int proto_enum_number(const struct proto_enum *en, const char *name, uint32_t *r
 		}
 	}
 	return -EINVAL;
-}
-
-enum proto_error_kind proto_error_kind_by_name(const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < PROTO_ERROR_COUNT; i++)
-		if (!strcmp(proto_error_info[i].name, name))
-			break;
-	return (enum proto_error_kind)i;
 }
