@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Starting and stopping, in order. */
 #include "hvd/hvd.h"
+#include "hvd/events.h"
 #include "hvd/log.h"
 #include "hvd/registry.h"
 #include "hvd/requests.h"
@@ -23,6 +24,14 @@ uint64_t hvd_now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+uint64_t hvd_time_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
 /* The first that is available, unless one is named. */
@@ -89,7 +98,9 @@ int hvd_start(struct hvd *h, const struct hvd_config *config)
 	hvd_set_access(h);
 	if (!h->base || !h->registry)
 		return -ENOMEM;
-	r = open_engine(h);
+	r = events_start(h);
+	if (!r)
+		r = open_engine(h);
 	if (!r)
 		r = requests_start(h);
 	if (!r)
@@ -109,6 +120,7 @@ void hvd_stop(struct hvd *h)
 	if (h->engine)
 		engine_close(h->engine);
 	registry_free(h->registry);
+	events_stop(h);
 	if (h->base)
 		event_base_free(h->base);
 	*h = (struct hvd){.stopping = true};

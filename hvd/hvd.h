@@ -13,7 +13,8 @@
 #define HVD_VERSION "unknown"
 #endif
 
-#define HVD_SLOTS_MAX 512u /* of a VM, its RAM included */
+#define HVD_SLOTS_MAX 512u		      /* of a VM, its RAM included */
+#define HVD_TRACE_RECORDS (UINT32_C(1) << 20) /* kept for all who trace: some 100 MiB */
 
 /* Bounds of the server; tests make them small. */
 struct hvd_bounds {
@@ -39,6 +40,7 @@ struct hvd_config {
 struct server;
 struct requests;
 struct registry;
+struct events;
 
 struct hvd {
 	struct hvd_config config;
@@ -48,6 +50,8 @@ struct hvd {
 	struct server *server;
 	struct requests *requests;
 	struct registry *registry;
+	struct events *events;
+	uint32_t trace_records; /* room that trace.subscribe has given, of HVD_TRACE_RECORDS */
 	struct access_rules rules;
 	struct denials denials;
 	uint64_t started_ms; /* monotonic */
@@ -72,6 +76,7 @@ int hvd_choose_engine(const char *name, struct engine_info *ret);
  */
 int hvd_start(struct hvd *h, const struct hvd_config *config);
 void hvd_stop(struct hvd *h);
-uint64_t hvd_now_ms(void); /* monotonic */
+uint64_t hvd_now_ms(void);  /* monotonic */
+uint64_t hvd_time_ns(void); /* since 1970-01-01T00:00:00Z */
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* hvd: options, signals, and the loop. */
 #include "hvd/config.h"
+#include "hvd/events.h"
 #include "hvd/help.h"
 #include "hvd/log.h"
 #include "hvd/server.h"
@@ -202,12 +203,17 @@ static int reload(struct running *run)
 
 static void on_reload(evutil_socket_t signal, short what, void *arg)
 {
+	static const struct proto_event reloaded = {.type = PROTO_EVENT_TYPE_RELOADED};
+	struct running *run = arg;
+
 	(void)signal, (void)what;
 	service_reloading();
-	if (reload(arg))
+	if (reload(run)) {
 		log_error("the configuration was not reloaded: everything stays as it was");
-	else
+	} else {
 		log_info("the configuration was reloaded");
+		events_publish(&run->h, &reloaded);
+	}
 	service_reloaded();
 }
 

@@ -29,11 +29,14 @@ struct vm {
 	struct engine_state_info state; /* the latest */
 	uint64_t memory_bytes;
 	uint32_t ept_page;
+	uint32_t vcpus;
 	bool use_vpid;
 	struct slot *slots;
 	size_t slot_count;
-	uint32_t next_slot; /* numbers are not used twice */
-	struct wait *waits; /* vm.wait's */
+	uint32_t next_slot;	 /* numbers are not used twice */
+	struct wait *waits;	 /* vm.wait's */
+	struct watch *watches;	 /* hvd/watch.h */
+	struct tracing *tracing; /* hvd/tracing.h; NULL: nobody traces it */
 };
 
 struct registry;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "hvd/requests.h"
+#include "hvd/events.h"
 #include "hvd/log.h"
 #include "hvd/registry.h"
 #include "hvd/waits.h"
+#include "hvd/watch.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,15 +133,63 @@ static void on_state(struct hvd *h, const struct engine_event *ev)
 		log_debug("%s: %s (%s)", vm->name, engine_state_name(ev->state.state),
 			  engine_reason_name(ev->state.reason));
 	log_set_context(NULL);
+	events_publish_state(h, vm);
 	waits_state_changed(vm);
+	watch_tell(vm, WATCH_STATE);
 }
 
 static void on_console(struct hvd *h, const struct engine_event *ev)
 {
 	struct vm *vm = registry_find_id(h->registry, ev->vm);
 
+	if (!vm)
+		return;
+	waits_console_printed(vm);
+	watch_tell(vm, WATCH_PRINTED);
+}
+
+static void on_trace(struct hvd *h, const struct engine_event *ev)
+{
+	struct vm *vm = registry_find_id(h->registry, ev->vm);
+
 	if (vm)
-		waits_console_printed(vm);
+		watch_tell(vm, WATCH_TRACED);
+}
+
+static void tell_recycled(struct hvd *h, const struct engine_notice *n)
+{
+	struct proto_event ev = {.type = PROTO_EVENT_TYPE_VPID_PRESSURE};
+
+	PROTO_SET(&ev, processor, n->processor);
+	PROTO_SET(&ev, generation, n->generation);
+	events_publish(h, &ev);
+}
+
+static void tell_unimplemented(struct hvd *h, const struct engine_notice *n)
+{
+	const struct vm *vm = registry_find_id(h->registry, n->vm);
+	struct proto_event ev = {.type = PROTO_EVENT_TYPE_UNIMPLEMENTED};
+
+	if (!vm)
+		return;
+	PROTO_SET(&ev, vm, vm->name);
+	PROTO_SET(&ev, uuid, vm->uuid);
+	PROTO_SET(&ev, vcpu, n->vcpu);
+	PROTO_SET(&ev, processor, n->processor);
+	PROTO_SET(&ev, rip, n->rip);
+	PROTO_SET(&ev, detail, n->text);
+	events_publish(h, &ev);
+}
+
+static void on_notice(struct hvd *h, const struct engine_event *ev)
+{
+	static void (*const tell[])(struct hvd *, const struct engine_notice *) = {
+		[ENGINE_NOTICE_VPIDS_RECYCLED] = tell_recycled,
+		[ENGINE_NOTICE_UNIMPLEMENTED] = tell_unimplemented,
+	};
+
+	if (ev->notice.kind < sizeof(tell) / sizeof(tell[0]))
+		tell[ev->notice.kind](h, &ev->notice);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -149,6 +199,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		[ENGINE_EVENT_STATE] = on_state,
 		[ENGINE_EVENT_CONSOLE] = on_console,
 		[ENGINE_EVENT_PROGRESS] = on_progress,
+		[ENGINE_EVENT_TRACE] = on_trace,
+		[ENGINE_EVENT_NOTICE] = on_notice,
 	};
 	struct hvd *h = arg;
 	struct engine_event ev;

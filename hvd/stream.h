@@ -41,7 +41,7 @@ void stream_wake(struct stream *s);
  * true: there is room for more. A notification is sent whole in either case.
  */
 bool stream_send(struct stream *s, enum proto_notification_id id, const void *params);
-/* Sends "ended" and ends the stream. Not from inside fill. */
+/* Sends "ended" and ends the stream. From inside fill, only as the last that it does. */
 void stream_end(struct stream *s, const char *reason);
 /* The stream of that number on the call's connection; NULL if there is none. */
 struct stream *stream_find(const struct call *c, uint32_t id);

@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* vpid.list, tlb.stats, tlb.entries, stats.get */
-#include "hvd/call.h"
-
-_Static_assert((int)PROTO_SCOPE_PROCESSOR == ENGINE_SCOPE_PROCESSOR &&
-		       (int)PROTO_SCOPE_VM == ENGINE_SCOPE_VM &&
-		       (int)PROTO_SCOPE_VCPU == ENGINE_SCOPE_VCPU,
-	       "scopes");
+/* vpid.list, tlb.stats, tlb.entries */
+#include "hvd/methods/stats.h"
 
 static void no_memory(struct call *c)
 {
@@ -83,56 +78,14 @@ void method_vpid_list(struct call *c)
 
 /* --- tlb.stats -------------------------------------------------------------------------- */
 
-static void describe_tlb(struct call *c, const struct engine_tlb_stats *in,
-			 struct proto_tlb_vcpu *out)
-{
-	const size_t bars = sizeof(in->walk_refs_histogram) / sizeof(in->walk_refs_histogram[0]);
-
-	out->vm = vm_name(c, in->vm);
-	out->vcpu = in->vcpu;
-	if (in->processor != UINT32_MAX)
-		PROTO_SET(out, processor, in->processor);
-	if (in->vpid)
-		PROTO_SET(out, vpid, in->vpid);
-	if (!in->observable)
-		return;
-	PROTO_SET(out, retired, in->retired);
-#define TLB_STAT(name, unit, doc) PROTO_SET(out, name, in->name);
-#include <vmxcore/tlb_stats.def>
-#undef TLB_STAT
-	out->held = (struct proto_tlb_cache){.i1 = in->held_i1,
-					     .d1 = in->held_d1,
-					     .l2 = in->held_l2,
-					     .psc = in->held_psc,
-					     .gpa = in->held_gpa};
-	out->capacity = (struct proto_tlb_cache){.i1 = in->size_i1,
-						 .d1 = in->size_d1,
-						 .l2 = in->size_l2,
-						 .psc = in->size_psc,
-						 .gpa = in->size_gpa};
-	out->has_held = out->has_capacity = true;
-	out->walk_refs_histogram = proto_alloc(&c->arena, bars, sizeof(uint64_t));
-	if (!out->walk_refs_histogram)
-		return;
-	memcpy(out->walk_refs_histogram, in->walk_refs_histogram, bars * sizeof(uint64_t));
-	out->walk_refs_histogram_count = bars;
-	out->has_walk_refs_histogram = true;
-}
-
 static void on_tlb_stats(struct call *c, const struct engine_event *ev)
 {
-	const struct engine_tlb_stats *stats = ev->payload;
-	const size_t n = ev->payload_bytes / sizeof(*stats);
-	struct proto_tlb_stats result = {.vcpus = proto_alloc(&c->arena, n, sizeof(*result.vcpus)),
-					 .vcpus_count = n};
+	struct proto_tlb_stats result = {0};
 
-	if (!result.vcpus) {
+	if (stats_take_tlb(c->hvd, &c->arena, ev, &result.vcpus, &result.vcpus_count))
 		no_memory(c);
-		return;
-	}
-	for (size_t i = 0; i < n; i++)
-		describe_tlb(c, &stats[i], &result.vcpus[i]);
-	call_reply(c, &result);
+	else
+		call_reply(c, &result);
 }
 
 void method_tlb_stats(struct call *c)
@@ -218,49 +171,4 @@ void method_tlb_entries(struct call *c)
 		return;
 	}
 	ask(c, p->vm, &req, on_entries);
-}
-
-/* --- stats.get -------------------------------------------------------------------------------- */
-
-static void describe_stat(struct call *c, const struct engine_stat *in, struct proto_stat *out)
-{
-	const char *vm = in->vm ? vm_name(c, in->vm) : NULL;
-
-	*out = (struct proto_stat){
-		.name = proto_strndup(&c->arena, in->name, strnlen(in->name, sizeof(in->name))),
-		.unit = proto_strndup(&c->arena, in->unit, strnlen(in->unit, sizeof(in->unit))),
-		.scope = in->scope,
-	};
-	if (in->observable)
-		PROTO_SET(out, value, in->value);
-	if (vm)
-		PROTO_SET(out, vm, vm);
-	if (in->scope == ENGINE_SCOPE_VCPU)
-		PROTO_SET(out, vcpu, in->vcpu);
-	if (in->scope == ENGINE_SCOPE_PROCESSOR)
-		PROTO_SET(out, processor, in->processor);
-}
-
-static void on_stats(struct call *c, const struct engine_event *ev)
-{
-	const struct engine_stat *stats = ev->payload;
-	const size_t n = ev->payload_bytes / sizeof(*stats);
-	struct proto_stats result = {.stats = proto_alloc(&c->arena, n, sizeof(*result.stats)),
-				     .stats_count = n};
-
-	if (!result.stats) {
-		no_memory(c);
-		return;
-	}
-	for (size_t i = 0; i < n; i++)
-		describe_stat(c, &stats[i], &result.stats[i]);
-	call_reply(c, &result);
-}
-
-void method_stats_get(struct call *c)
-{
-	const struct proto_stats_params *p = c->params;
-	struct engine_request req = {.op = ENGINE_STATS};
-
-	ask(c, p->vm, &req, on_stats);
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* vm.create, start, pause, resume, stop, reset, delete, list, get */
 #include "hvd/methods/vm.h"
+#include "hvd/events.h"
 #include "hvd/log.h"
 #include "hvd/methods/files.h"
 #include "hvd/waits.h"
+#include "hvd/watch.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -28,6 +30,16 @@ static void take_state(struct vm *vm, const struct engine_state_info *state)
 {
 	vm->state = *state;
 	waits_state_changed(vm);
+}
+
+/* The engine has deleted it. */
+static void vm_is_gone(struct hvd *h, struct vm *vm)
+{
+	if (vm->id) /* else it was never told of */
+		events_publish_vm(h, PROTO_EVENT_TYPE_VM_DELETED, vm);
+	registry_remove(h->registry, vm);
+	waits_state_changed(vm);
+	watch_tell(vm, WATCH_GONE);
 }
 
 /* --- vm.get, and what vm.create replies ------------------------------------------------- */
@@ -132,8 +144,7 @@ static void on_undone(struct call *c, const struct engine_event *ev)
 
 	if (ev->error.code)
 		log_error("%s can't be deleted again: %s", c->vm->name, ev->error.text);
-	registry_remove(c->hvd->registry, c->vm);
-	waits_state_changed(c->vm);
+	vm_is_gone(c->hvd, c->vm);
 	call_fail(c, &error);
 }
 
@@ -176,6 +187,7 @@ static void on_created(struct call *c, const struct engine_event *ev)
 	}
 	log_info("%s: created", c->vm->name);
 	take_state(c->vm, &ev->state);
+	events_publish_vm(c->hvd, PROTO_EVENT_TYPE_VM_CREATED, c->vm);
 	if (p->start)
 		call_submit_raw(c, &start, NULL, 0, NULL, 0, on_first_start);
 	else
@@ -242,6 +254,7 @@ static bool take_name(struct call *c, const struct proto_vm_create_params *p)
 		return false;
 	vm->memory_bytes = p->memory_bytes;
 	vm->ept_page = p->ept_page;
+	vm->vcpus = p->vcpus;
 	vm->use_vpid = p->vpid;
 	c->vm = vm_ref(vm);
 	return true;
@@ -336,8 +349,7 @@ static void on_deleted(struct call *c, const struct engine_event *ev)
 		return;
 	}
 	log_info("%s: deleted", c->vm->name);
-	registry_remove(c->hvd->registry, c->vm);
-	waits_state_changed(c->vm);
+	vm_is_gone(c->hvd, c->vm);
 	call_reply(c, &result);
 }
 
@@ -354,6 +366,7 @@ void method_vm_delete(struct call *c)
 		return;
 	}
 	req.vm = c->vm->id;
+	watch_tell(c->vm, WATCH_DELETING);
 	c->vm->phase = VM_DELETING;
 	call_submit_raw(c, &req, NULL, 0, NULL, 0, on_deleted);
 }
