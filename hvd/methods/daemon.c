@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* daemon.info, engine.list, rpc.discover */
 #include "hvd/call.h"
+#include "hvd/events.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -84,6 +85,9 @@ void method_daemon_info(struct call *c)
 		.packed_operations = PROTO_PACKED_MAX,
 		.dirty_bytes = PROTO_DIRTY_BYTES_MAX,
 		.registers = PROTO_REGISTERS_MAX,
+		.events = HVD_EVENTS_KEPT,
+		.trace_records = HVD_TRACE_RECORDS,
+		.input_bytes = PROTO_INPUT_MAX,
 	};
 	struct proto_daemon_info info = {
 		.version = HVD_VERSION,
