@@ -195,12 +195,9 @@ static void on_notice(struct hvd *h, const struct engine_event *ev)
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	static void (*const handlers[])(struct hvd *, const struct engine_event *) = {
-		[ENGINE_EVENT_COMPLETION] = on_completion,
-		[ENGINE_EVENT_STATE] = on_state,
-		[ENGINE_EVENT_CONSOLE] = on_console,
-		[ENGINE_EVENT_PROGRESS] = on_progress,
-		[ENGINE_EVENT_TRACE] = on_trace,
-		[ENGINE_EVENT_NOTICE] = on_notice,
+		[ENGINE_EVENT_COMPLETION] = on_completion, [ENGINE_EVENT_STATE] = on_state,
+		[ENGINE_EVENT_CONSOLE] = on_console,	   [ENGINE_EVENT_PROGRESS] = on_progress,
+		[ENGINE_EVENT_TRACE] = on_trace,	   [ENGINE_EVENT_NOTICE] = on_notice,
 	};
 	struct hvd *h = arg;
 	struct engine_event ev;
