@@ -8,7 +8,7 @@
 
 static const struct contract_case *const lists[] = {
 	lifecycle_cases, mapping_cases, guest_cases, looking_cases, request_cases,
-	space_cases,	 hand_cases,	trace_cases, input_cases,
+	space_cases,	 hand_cases,	trace_cases, input_cases,   job_cases,
 };
 
 struct run {

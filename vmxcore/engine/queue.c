@@ -1,10 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/queue.h"
 
+#include "plat/atomic.h"
+
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
+
+/* Its timeouts are of the monotonic clock. */
+static int cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+	int err = pthread_condattr_init(&attr);
+
+	if (err)
+		return err;
+	err = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	if (!err)
+		err = pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+	return err;
+}
 
 int queue_init(struct queue *q)
 {
@@ -17,7 +35,7 @@ int queue_init(struct queue *q)
 	err = pthread_mutex_init(&q->lock, NULL);
 	if (err)
 		goto fail_fd;
-	err = pthread_cond_init(&q->wake, NULL);
+	err = cond_init(&q->wake);
 	if (err)
 		goto fail_lock;
 	return 0;
@@ -28,7 +46,7 @@ fail_fd:
 	return -err;
 }
 
-void queue_request_free(struct queue_request *rq)
+static void request_free(struct queue_request *rq)
 {
 	size_t i;
 
@@ -47,7 +65,7 @@ void queue_fini(struct queue *q)
 		struct queue_request *rq = q->first_request;
 
 		q->first_request = rq->next;
-		queue_request_free(rq);
+		request_free(rq);
 	}
 	while (q->first_event) {
 		struct queue_event *ev = q->first_event;
@@ -94,8 +112,27 @@ static int copy_request(const struct engine_request *req, const void *payload, s
 	*ret = rq;
 	return 0;
 fail:
-	queue_request_free(rq);
+	request_free(rq);
 	return err;
+}
+
+/* The lock is held. */
+static void enlist(struct queue *q, struct queue_request *rq)
+{
+	rq->older = q->newest;
+	if (q->newest)
+		q->newest->newer = rq;
+	q->newest = rq;
+}
+
+static void delist(struct queue *q, struct queue_request *rq)
+{
+	if (rq->newer)
+		rq->newer->older = rq->older;
+	else
+		q->newest = rq->older;
+	if (rq->older)
+		rq->older->newer = rq->newer;
 }
 
 int queue_submit(struct queue *q, const struct engine_request *req, const void *payload,
@@ -109,10 +146,11 @@ int queue_submit(struct queue *q, const struct engine_request *req, const void *
 	pthread_mutex_lock(&q->lock);
 	if (q->outstanding == ENGINE_QUEUE_MAX) {
 		pthread_mutex_unlock(&q->lock);
-		queue_request_free(rq);
+		request_free(rq);
 		return -EAGAIN;
 	}
 	q->outstanding++;
+	enlist(q, rq);
 	if (q->last_request)
 		q->last_request->next = rq;
 	else
@@ -131,21 +169,67 @@ void queue_close(struct queue *q)
 	pthread_mutex_unlock(&q->lock);
 }
 
-struct queue_request *queue_take(struct queue *q, bool wait, bool *ret_closing)
+void queue_cancel(struct queue *q, uint64_t token)
 {
 	struct queue_request *rq;
 
 	pthread_mutex_lock(&q->lock);
-	while (wait && !q->first_request && !q->closing)
-		pthread_cond_wait(&q->wake, &q->lock);
-	*ret_closing = q->closing;
-	rq = q->closing ? NULL : q->first_request;
-	if (rq) {
+	for (rq = q->newest; rq; rq = rq->older) {
+		if (rq->req.token != token)
+			continue;
+		plat_store(&rq->cancelled, 1);
+		q->cancelling = true;
+	}
+	pthread_cond_signal(&q->wake);
+	pthread_mutex_unlock(&q->lock);
+}
+
+void queue_kick(struct queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	q->kicked = true;
+	pthread_cond_signal(&q->wake);
+	pthread_mutex_unlock(&q->lock);
+}
+
+/* The lock is held. Sleeps until `until`, or for good where that is NULL; false: it is over. */
+static bool sleep_until(struct queue *q, const struct timespec *until)
+{
+	if (!until)
+		return pthread_cond_wait(&q->wake, &q->lock) == 0;
+	return pthread_cond_timedwait(&q->wake, &q->lock, until) == 0;
+}
+
+static void after_ms(int ms, struct timespec *ret)
+{
+	clock_gettime(CLOCK_MONOTONIC, ret);
+	ret->tv_sec += ms / 1000;
+	ret->tv_nsec += (long)(ms % 1000) * 1000000;
+	if (ret->tv_nsec >= 1000000000) {
+		ret->tv_sec++;
+		ret->tv_nsec -= 1000000000;
+	}
+}
+
+void queue_take(struct queue *q, int wait_ms, struct queue_taken *ret)
+{
+	struct timespec until;
+
+	if (wait_ms > 0)
+		after_ms(wait_ms, &until);
+	pthread_mutex_lock(&q->lock);
+	while (wait_ms && !q->first_request && !q->closing && !q->cancelling && !q->kicked)
+		if (!sleep_until(q, wait_ms > 0 ? &until : NULL))
+			break;
+	*ret = (struct queue_taken){.closing = q->closing, .cancelling = q->cancelling};
+	q->cancelling = false;
+	q->kicked = false;
+	if (!q->closing) {
+		ret->first = q->first_request;
 		q->first_request = NULL;
 		q->last_request = NULL;
 	}
 	pthread_mutex_unlock(&q->lock);
-	return rq;
 }
 
 /* --- events ------------------------------------------------------------------------------- */
@@ -181,9 +265,10 @@ void queue_complete(struct queue *q, struct queue_request *rq, const struct engi
 	ev->event.op = rq->req.op;
 	ev->event.token = rq->req.token;
 	pthread_mutex_lock(&q->lock);
+	delist(q, rq);
 	append(q, ev);
 	pthread_mutex_unlock(&q->lock);
-	queue_request_free(rq);
+	request_free(rq);
 }
 
 static struct queue_event *new_event(const struct engine_event *event)
@@ -254,6 +339,10 @@ void queue_forget(struct queue *q, const bool *queued)
 	struct queue_event **at, *ev, *last = NULL;
 
 	pthread_mutex_lock(&q->lock);
+	if (!*queued) {
+		pthread_mutex_unlock(&q->lock);
+		return;
+	}
 	at = &q->first_event;
 	while ((ev = *at) != NULL) {
 		if (ev->queued == queued) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The soft engine: making the machine, its thread, and the table of requests. */
-#include "engine/soft.h"
+#include "engine/soft_job.h"
+
+#include "plat/atomic.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -12,6 +14,10 @@
 /* EPT tables of all VMs: four times what mapping all memory once in 4 KiB pages takes. */
 #define TABLES_FLOOR (UINT64_C(64) << 20)
 #define PROBE_MEMORY (UINT64_C(16) << 20)
+/* Files read at a time, files that hang and were given up, and memory moved at a time. */
+#define READERS 8u
+#define STRAY_READERS 16u
+#define MOVERS 2u
 
 static const struct model_tlb_geometry *const geometries[] = {&model_tlb_skylake, &model_tlb_none};
 
@@ -280,6 +286,14 @@ static const struct {
 	[ENGINE_TRACE_READ] = {soft_trace_read, ANY_STATE, "", false},
 };
 
+/* What looks at the RAM, which holds the image from then on only. */
+static const bool needs_image[ENGINE_OP_COUNT] = {
+	[ENGINE_VM_START] = true,
+	[ENGINE_MEM_READ] = true,
+	[ENGINE_MEM_WRITE] = true,
+	[ENGINE_WALK] = true,
+};
+
 static int handle(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
 		  struct soft_reply *reply)
 {
@@ -300,28 +314,26 @@ static void fill_state(const struct soft_vm *vm, struct engine_state_info *ret)
 	ret->console_bytes = vm->console.total;
 }
 
-static void serve(struct soft *s, struct queue_request *rq)
+void soft_complete(struct soft *s, struct queue_request *rq, struct soft_reply *reply, int err)
 {
-	struct soft_vm *vm = soft_find_vm(s, rq->req.vm);
-	struct soft_reply reply = {.vm = rq->req.vm};
 	struct engine_event ev = {0};
-	int err = handle(s, vm, rq, &reply);
+	struct soft_vm *vm;
 
 	if (err) {
 		/* Every refusal has its text; an error of a lower layer at least its name. */
-		if (reply.error.code == 0)
-			soft_fail(&reply, err, ENGINE_FIELD_NONE, 0, "%s", strerrordesc_np(-err));
-		free(reply.payload);
-		reply.payload = NULL;
-		reply.payload_bytes = 0;
-		ev.error = reply.error;
+		if (reply->error.code == 0)
+			soft_fail(reply, err, ENGINE_FIELD_NONE, 0, "%s", strerrordesc_np(-err));
+		free(reply->payload);
+		reply->payload = NULL;
+		reply->payload_bytes = 0;
+		ev.error = reply->error;
 	}
-	ev.vm = reply.vm;
-	ev.payload = reply.payload;
-	ev.payload_bytes = reply.payload_bytes;
-	ev.total = reply.total;
-	ev.first = reply.first;
-	vm = soft_find_vm(s, reply.vm); /* made or gone meanwhile */
+	ev.vm = reply->vm;
+	ev.payload = reply->payload;
+	ev.payload_bytes = reply->payload_bytes;
+	ev.total = reply->total;
+	ev.first = reply->first;
+	vm = soft_find_vm(s, reply->vm); /* made or gone meanwhile */
 	if (vm)
 		fill_state(vm, &ev.state);
 	queue_complete(&s->queue, rq, &ev);
@@ -329,6 +341,37 @@ static void serve(struct soft *s, struct queue_request *rq)
 		soft_tell_trace(s, vm);
 		soft_tell_state(s, vm);
 	}
+}
+
+static int load_first(struct soft *s, struct soft_vm *vm, uint32_t op, struct soft_reply *reply)
+{
+	if (!vm || vm->loaded || !needs_image[op])
+		return 0;
+	return soft_boot_load(s, vm, false, NULL, reply);
+}
+
+void soft_serve(struct soft *s, struct queue_request *rq)
+{
+	struct soft_vm *vm = soft_find_vm(s, rq->req.vm);
+	struct soft_reply reply = {.vm = rq->req.vm};
+	int err;
+
+	if (vm && vm->job) {
+		soft_job_wait(vm->job, rq);
+		return;
+	}
+	err = plat_load(&rq->cancelled) ? -ECANCELED : load_first(s, vm, rq->req.op, &reply);
+	if (!err && reply.job) {
+		soft_job_wait(reply.job, rq);
+		soft_job_begin(s, NULL, &reply);
+		return;
+	}
+	if (!err)
+		err = handle(s, vm, rq, &reply);
+	if (!err && reply.job)
+		soft_job_begin(s, rq, &reply);
+	else
+		soft_complete(s, rq, &reply, err);
 }
 
 void soft_tell_state(struct soft *s, struct soft_vm *vm)
@@ -342,26 +385,37 @@ void soft_tell_state(struct soft *s, struct soft_vm *vm)
 	queue_push(&s->queue, &ev);
 }
 
-/* The machine's thread: requests take effect between two quanta. */
+/* Jobs, images and VMs go; what hangs is left behind. */
+static void end_all(struct soft *s)
+{
+	soft_jobs_end(s);
+	while (s->vm_count)
+		soft_vm_free(s, s->vms[s->vm_count - 1]);
+}
+
+/* The machine's thread: requests take effect between two quanta, and so do pieces of jobs. */
 static void *machine_thread(void *arg)
 {
 	struct soft *s = arg;
-	bool busy = false, closing = false;
+	struct queue_taken taken;
+	bool busy = false;
 
-	while (!closing) {
-		struct queue_request *rq = queue_take(&s->queue, !busy, &closing);
+	for (;;) {
+		struct queue_request *rq, *next;
 
-		while (rq) {
-			struct queue_request *next = rq->next;
-
-			serve(s, rq);
-			rq = next;
+		queue_take(&s->queue, busy ? 0 : soft_jobs_patience(s), &taken);
+		if (taken.closing)
+			break;
+		soft_jobs_poll(s, taken.cancelling);
+		for (rq = taken.first; rq; rq = next) {
+			next = rq->next;
+			rq->next = NULL;
+			soft_serve(s, rq);
 		}
-		if (!closing)
-			busy = soft_run_some(s);
+		soft_jobs_step(s);
+		busy = soft_run_some(s);
 	}
-	while (s->vm_count)
-		soft_vm_free(s, s->vms[s->vm_count - 1]);
+	end_all(s);
 	return NULL;
 }
 
@@ -383,6 +437,8 @@ static void soft_close(struct engine *e)
 
 	queue_close(&s->queue);
 	pthread_join(s->thread, NULL);
+	workers_delete(s->readers);
+	workers_delete(s->movers);
 	machine_fini(s);
 	queue_fini(&s->queue);
 	free(s->vms);
@@ -412,7 +468,7 @@ static int soft_next_event(struct engine *e, struct engine_event *ret)
 
 static void soft_cancel(struct engine *e, uint64_t token)
 {
-	(void)e, (void)token;
+	queue_cancel(&soft_of(e)->queue, token);
 }
 
 static const struct engine_ops soft_ops = {
@@ -440,6 +496,20 @@ static int start_thread(struct soft *s)
 	return -err;
 }
 
+static void work_done(void *ctx)
+{
+	queue_kick(ctx);
+}
+
+static int make_workers(struct soft *s)
+{
+	const struct workers_config readers = {READERS, STRAY_READERS, work_done, &s->queue};
+	const struct workers_config movers = {MOVERS, 0, work_done, &s->queue};
+	int err = workers_new(&readers, &s->readers);
+
+	return err ? err : workers_new(&movers, &s->movers);
+}
+
 static int soft_open(const struct engine_config *cfg, struct engine **ret)
 {
 	struct soft *s = calloc(1, sizeof(*s));
@@ -460,12 +530,16 @@ static int soft_open(const struct engine_config *cfg, struct engine **ret)
 	err = queue_init(&s->queue);
 	if (err)
 		goto fail_machine;
-	err = start_thread(s);
+	err = make_workers(s);
+	if (!err)
+		err = start_thread(s);
 	if (err)
 		goto fail_queue;
 	*ret = &s->engine;
 	return 0;
 fail_queue:
+	workers_delete(s->movers);
+	workers_delete(s->readers);
 	queue_fini(&s->queue);
 fail_machine:
 	machine_fini(s);

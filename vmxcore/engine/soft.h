@@ -15,6 +15,7 @@
 #include "devices/uart.h"
 #include "engine/emulate.h"
 #include "engine/queue.h"
+#include "engine/workers.h"
 #include "hw/model/model.h"
 #include "loader/loader.h"
 #include "plat/user.h"
@@ -67,11 +68,16 @@ struct soft_slot {
 	bool huge;
 };
 
-/* A file's content, kept for the next start. */
+/* A file's content, kept for the next start, and shared by all VMs that were given the same. */
 struct soft_blob {
+	struct soft_blob *next; /* of its bucket */
+	uint64_t hash;
+	uint64_t users;
+	size_t size; /* charged to memory_used, once */
 	uint8_t *data;
-	size_t size;
 };
+
+#define SOFT_BLOB_BUCKETS 1024u
 
 /* Tracing, beside what core keeps. */
 struct soft_trace {
@@ -88,10 +94,11 @@ struct soft_vm {
 	struct core_vm *core;
 	struct engine_vm_create config;
 	struct engine_state_info state;
-	bool state_changed; /* a STATE event is due */
-	bool has_run;	    /* since its image was loaded */
-	struct soft_blob image, module[ENGINE_MAX_MODULES];
-	uint64_t blob_bytes; /* of these, charged to memory_used */
+	bool state_changed;   /* a STATE event is due */
+	bool has_run;	      /* since its image was loaded */
+	bool loaded;	      /* its image is in its RAM, or there is none */
+	struct soft_job *job; /* in progress: later requests wait for its end */
+	struct soft_blob *image, *module[ENGINE_MAX_MODULES];
 	struct loader_start start;
 	struct soft_slot **slots; /* sorted by number; slot 0 is the RAM */
 	size_t slot_count;
@@ -122,12 +129,18 @@ struct soft {
 	uint32_t turn;	      /* processor to go on with */
 	struct soft_vm **vms; /* sorted by id */
 	size_t vm_count, vm_room;
+	size_t creating; /* VMs that are being made, and not in the list yet */
 	uint64_t next_vm;
-	uint64_t memory_used;	  /* bytes of all slots */
+	uint64_t memory_used;	  /* bytes of all slots, and of images */
 	uint64_t table_bytes_max; /* EPT tables of all VMs */
 	uint32_t trace_records;	  /* room for them in all VMs */
 	uint64_t vmcs_misuse;	  /* a VMCS was active on two processors: a defect */
 	size_t leaked;		  /* pages and slots left at close: a defect */
+	struct soft_blob *blobs[SOFT_BLOB_BUCKETS]; /* by hash */
+	struct workers *readers;		    /* of files, which may hang */
+	struct workers *movers;			    /* of much memory, which doesn't */
+	struct soft_job *ready, *parked;	    /* circular lists: to be stepped; waiting */
+	uint64_t polled_ns;			    /* when parked jobs' progress was looked at */
 };
 
 /* What a request handler fills besides the error. */
@@ -136,6 +149,7 @@ struct soft_reply {
 	size_t payload_bytes;
 	uint64_t total, first, vm;
 	struct engine_error error;
+	struct soft_job *job; /* goes on with the request; see soft_job.h */
 };
 
 typedef int (*soft_handler)(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
@@ -147,6 +161,11 @@ __attribute__((format(printf, 5, 6))) int soft_fail(struct soft_reply *reply, in
 						    const char *format, ...);
 /* Payload of count elements of size; NULL with the error set when memory is short. */
 void *soft_payload(struct soft_reply *reply, size_t count, size_t size);
+
+/* Does a request, or lets it wait for its VM's job. */
+void soft_serve(struct soft *s, struct queue_request *rq);
+/* Sends the completion; both are gone afterwards. */
+void soft_complete(struct soft *s, struct queue_request *rq, struct soft_reply *reply, int err);
 
 /* --- soft_run.c: scheduling and exits --- */
 /* Runs one quantum of one vCPU; false: nothing is runnable. */
@@ -161,10 +180,11 @@ void soft_tell_state(struct soft *s, struct soft_vm *vm);
 
 /* --- soft_vm.c --- */
 struct soft_vm *soft_find_vm(struct soft *s, uint64_t id);
+/* The last of the list; its id is the highest. -ENOMEM. */
+int soft_vm_list(struct soft *s, struct soft_vm *vm);
 void soft_vm_free(struct soft *s, struct soft_vm *vm);
 void soft_vcpu_destroy(struct soft *s, struct core_vcpu *core);
-int soft_vm_create(struct soft *, struct soft_vm *, const struct queue_request *,
-		   struct soft_reply *);
+void soft_reset_devices(struct soft_vm *vm);
 int soft_vm_start(struct soft *, struct soft_vm *, const struct queue_request *,
 		  struct soft_reply *);
 int soft_vm_pause(struct soft *, struct soft_vm *, const struct queue_request *,
@@ -173,26 +193,47 @@ int soft_vm_resume(struct soft *, struct soft_vm *, const struct queue_request *
 		   struct soft_reply *);
 int soft_vm_stop(struct soft *, struct soft_vm *, const struct queue_request *,
 		 struct soft_reply *);
-int soft_vm_delete(struct soft *, struct soft_vm *, const struct queue_request *,
-		   struct soft_reply *);
 int soft_vm_reset(struct soft *, struct soft_vm *, const struct queue_request *,
 		  struct soft_reply *);
 
+/* --- soft_make.c --- */
+int soft_vm_create(struct soft *, struct soft_vm *, const struct queue_request *,
+		   struct soft_reply *);
+
+/* --- soft_erase.c: giving memory back --- */
+int soft_vm_delete(struct soft *, struct soft_vm *, const struct queue_request *,
+		   struct soft_reply *);
+/* With reply->job: soft_slot_free(), when its memory is back with the host. */
+int soft_slot_erase(struct soft *s, struct soft_vm *vm, struct soft_slot *slot,
+		    struct soft_reply *reply);
+
+/* --- soft_image.c: files' content --- */
+/* One user less; the last frees it. NULL is allowed. */
+void soft_blob_put(struct soft *s, struct soft_blob *blob);
+
 /* --- soft_boot.c: images into memory, vCPUs into their first state --- */
-int soft_boot_read(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
+/* Checks the image and learns where it starts; writes nothing. */
+int soft_boot_check(struct soft *s, struct soft_vm *vm, struct soft_reply *reply);
+/*
+ * Sees to it that the RAM holds the image; zeroes it before where a former run is to be
+ * forgotten. 0: it does. Otherwise reply->job does it, and ends with then(), if that is
+ * not NULL.
+ */
+int soft_boot_load(struct soft *s, struct soft_vm *vm, bool zero,
+		   int (*then)(struct soft *, struct soft_vm *, struct soft_reply *),
 		   struct soft_reply *reply);
-int soft_boot_load(struct soft *s, struct soft_vm *vm, struct soft_reply *reply);
 int soft_boot_vcpus(struct soft *s, struct soft_vm *vm, struct soft_reply *reply);
 
 /* --- soft_mem.c --- */
 struct soft_slot *soft_find_slot(const struct soft_vm *vm, uint32_t number);
 int soft_slot_new(struct soft *s, struct soft_vm *vm, const struct engine_slot_add *add, int fd,
 		  struct soft_reply *reply);
+/* Nothing maps it any more. */
+void soft_slot_free(struct soft *s, struct soft_vm *vm, struct soft_slot *slot);
 void soft_slots_free(struct soft *s, struct soft_vm *vm);
-int soft_slot_zero(struct soft *s, struct soft_slot *slot);
+/* What is decoded from it is stale. */
+void soft_slot_written(struct soft *s, struct soft_slot *slot);
 int soft_map_ram(struct soft *s, struct soft_vm *vm, struct soft_reply *reply);
-int soft_slot_add(struct soft *, struct soft_vm *, const struct queue_request *,
-		  struct soft_reply *);
 int soft_slot_list(struct soft *, struct soft_vm *, const struct queue_request *,
 		   struct soft_reply *);
 int soft_mem_apply(struct soft *, struct soft_vm *, const struct queue_request *,
@@ -205,6 +246,10 @@ int soft_mem_write(struct soft *, struct soft_vm *, const struct queue_request *
 int soft_slot_remove(struct soft *, struct soft_vm *, const struct queue_request *,
 		     struct soft_reply *);
 void soft_fill_change(struct engine_change *ret, const struct core_change *c, uint64_t eptp);
+
+/* --- soft_slot_file.c --- */
+int soft_slot_add(struct soft *, struct soft_vm *, const struct queue_request *,
+		  struct soft_reply *);
 
 /* --- soft_space.c: what is mapped, and what is dirty --- */
 int soft_mapping_list(struct soft *, struct soft_vm *, const struct queue_request *,

@@ -1,82 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* From image files to a VM that is ready to run. */
-#include "engine/soft.h"
+#include "engine/soft_job.h"
 
-#include <inttypes.h>
+#include "plat/atomic.h"
+
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-/* --- files --------------------------------------------------------------------------------- */
-
-static int read_whole(int fd, uint8_t *to, size_t size)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t n = pread(fd, to + done, size - done, (off_t)done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EIO; /* it became shorter */
-		done += (size_t)n;
-	}
-	return 0;
-}
-
-static int read_blob(struct soft *s, struct soft_vm *vm, int fd, enum engine_field field,
-		     uint32_t index, struct soft_blob *ret, struct soft_reply *reply)
-{
-	struct stat st;
-	uint8_t *data;
-	int err;
-
-	reply->error.index = index;
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-		return soft_fail(reply, -EINVAL, field, 0, "not a regular file");
-	if (st.st_size <= 0)
-		return soft_fail(reply, -EINVAL, field, 0, "the file is empty");
-	if ((uint64_t)st.st_size > ENGINE_MAX_IMAGE)
-		return soft_fail(reply, -EFBIG, field, ENGINE_MAX_IMAGE,
-				 "the file has %" PRIu64 " bytes; at most %" PRIu64 " are loaded",
-				 (uint64_t)st.st_size, ENGINE_MAX_IMAGE);
-	if ((uint64_t)st.st_size > s->cfg.memory_bytes - s->memory_used)
-		return soft_fail(reply, -ENOMEM, field, s->cfg.memory_bytes - s->memory_used,
-				 "no memory left to keep the file's %" PRIu64 " bytes",
-				 (uint64_t)st.st_size);
-	data = malloc((size_t)st.st_size);
-	if (!data)
-		return -ENOMEM;
-	err = read_whole(fd, data, (size_t)st.st_size);
-	if (err) {
-		free(data);
-		return soft_fail(reply, err, field, 0, "reading the file failed: %s",
-				 strerrordesc_np(-err));
-	}
-	*ret = (struct soft_blob){data, (size_t)st.st_size};
-	vm->blob_bytes += ret->size;
-	s->memory_used += ret->size;
-	reply->error.index = 0;
-	return 0;
-}
-
-int soft_boot_read(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		   struct soft_reply *reply)
-{
-	uint32_t i;
-	int err;
-
-	if (!vm->config.has_image)
-		return 0;
-	err = read_blob(s, vm, rq->fds[0], ENGINE_FIELD_IMAGE, 0, &vm->image, reply);
-	for (i = 0; i < vm->config.modules && !err; i++)
-		err = read_blob(s, vm, rq->fds[1 + i], ENGINE_FIELD_MODULE, i, &vm->module[i],
-				reply);
-	return err;
-}
 
 /* --- loading --------------------------------------------------------------------------------- */
 
@@ -96,44 +24,185 @@ static const enum loader_format formats[] = {
 	[ENGINE_IMAGE_FLAT] = LOADER_FLAT,
 };
 
-struct ram {
+/* --- what is loaded -------------------------------------------------------------------------- */
+
+/* Bytes between two looks at how far it is. */
+#define PIECE (UINT64_C(1) << 20)
+/* Zeroing goes by larger ones: pages that were never touched cost nothing. */
+#define ZERO_PIECE (UINT64_C(64) << 20)
+/* Less than this the machine's thread does itself: handing it over would take longer. */
+#define INLINE_BYTES (UINT64_C(4) << 20)
+
+/*
+ * The RAM as new: zeroed, if a former run is to be forgotten, and with the image. On a
+ * thread of its own where it is much; the VM does not run, its requests wait, and nobody
+ * else has this slot.
+ */
+struct fill {
+	struct work work;
 	struct soft *s;
-	struct soft_slot *slot;
+	struct soft_vm *vm;
+	bool zero;
+	int (*then)(struct soft *, struct soft_vm *, struct soft_reply *);
+	struct loader_error error;
+	int err;
 };
+
+static void zero(struct fill *f)
+{
+	struct soft_slot *slot = f->vm->slots[0];
+	uint64_t at = 0;
+
+	while (at < slot->core.size) {
+		uint64_t left = slot->core.size - at, n = left < ZERO_PIECE ? left : ZERO_PIECE;
+
+		plat_mem_discard(f->s->plat, slot->core.mem, at, n);
+		at += n;
+		plat_fetch_add(&f->work.done, n);
+	}
+}
 
 static int write_ram(void *ctx, uint64_t at, const void *buf, size_t len)
 {
-	struct ram *ram = ctx;
+	struct fill *f = ctx;
+	const uint8_t *from = buf;
 
-	return plat_mem_write(ram->s->plat, ram->slot->core.mem, at, buf, len);
+	while (len != 0) {
+		size_t n = len < PIECE ? len : PIECE;
+		int err = plat_mem_fill(f->s->plat, f->vm->slots[0]->core.mem, at, from, n);
+
+		if (err)
+			return err;
+		at += n;
+		from += n;
+		len -= n;
+		plat_fetch_add(&f->work.done, n);
+	}
+	return 0;
 }
 
-int soft_boot_load(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
+static int write_nothing(void *ctx, uint64_t at, const void *buf, size_t len)
 {
-	struct ram ram = {s, vm->slots[0]};
+	(void)ctx, (void)at, (void)buf, (void)len;
+	return 0;
+}
+
+static int load(const struct soft_vm *vm,
+		int (*write)(void *ctx, uint64_t at, const void *buf, size_t len), void *ctx,
+		struct loader_start *ret, struct loader_error *error)
+{
 	struct loader_request req = {
 		.format = formats[vm->config.image_format],
-		.image = {vm->image.data, vm->image.size},
+		.image = {vm->image->data, vm->image->size},
 		.modules = vm->config.modules,
 		.cmdline = vm->config.cmdline[0] ? vm->config.cmdline : NULL,
 		.load_gpa = vm->config.load_gpa,
 		.ram_bytes = vm->config.memory_bytes,
 		.vcpus = vm->config.vcpus,
-		.write = write_ram,
-		.ctx = &ram,
+		.write = write,
+		.ctx = ctx,
 	};
-	struct loader_error e;
 	uint32_t i;
-	int err;
 
 	for (i = 0; i < vm->config.modules; i++)
-		req.module[i] = (struct loader_blob){vm->module[i].data, vm->module[i].size};
-	err = loader_load(&req, &vm->start, &e);
-	if (err) {
-		reply->error.index = e.index;
-		return soft_fail(reply, err, fields[e.field], e.limit, "%s", e.text);
+		req.module[i] = (struct loader_blob){vm->module[i]->data, vm->module[i]->size};
+	return loader_load(&req, ret, error);
+}
+
+static int refused(struct soft_reply *reply, int err, const struct loader_error *e)
+{
+	reply->error.index = e->index;
+	return soft_fail(reply, err, fields[e->field], e->limit, "%s", e->text);
+}
+
+int soft_boot_check(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
+{
+	struct loader_error e;
+	int err = load(vm, write_nothing, NULL, &vm->start, &e);
+
+	(void)s;
+	return err ? refused(reply, err, &e) : 0;
+}
+
+static void fill_run(struct work *w)
+{
+	struct fill *f = (struct fill *)w;
+	struct loader_start start;
+
+	if (f->zero)
+		zero(f);
+	f->err = load(f->vm, write_ram, f, &start, &f->error);
+}
+
+static void fill_drop(struct work *w)
+{
+	free(w);
+}
+
+static int fill_end(struct soft *s, struct fill *f, struct soft_reply *reply)
+{
+	struct soft_vm *vm = f->vm;
+	int err = f->err ? refused(reply, f->err, &f->error) : 0;
+
+	soft_slot_written(s, vm->slots[0]);
+	vm->loaded = !err;
+	if (!err && f->then)
+		err = f->then(s, vm, reply);
+	free(f);
+	return err;
+}
+
+/* Cancelling comes too late: what was in the RAM is gone. */
+static int step_fill(struct soft *s, struct soft_job *job)
+{
+	struct fill *f = job->state;
+	int r;
+
+	if (soft_job_at_work(job))
+		return SOFT_JOB_PARK;
+	if (!job->work) {
+		r = soft_job_work(job, s->movers, &f->work);
+		if (r >= 0)
+			return r;
+		fill_run(&f->work); /* no thread to be had: slowly, but surely */
 	}
-	return 0;
+	return fill_end(s, f, &job->reply);
+}
+
+static uint64_t image_bytes(const struct soft_vm *vm)
+{
+	uint64_t sum = vm->image->size;
+	uint32_t i;
+
+	for (i = 0; i < vm->config.modules; i++)
+		sum += vm->module[i]->size;
+	return sum;
+}
+
+int soft_boot_load(struct soft *s, struct soft_vm *vm, bool zero_first,
+		   int (*then)(struct soft *, struct soft_vm *, struct soft_reply *),
+		   struct soft_reply *reply)
+{
+	struct fill *f = calloc(1, sizeof(*f));
+	int err;
+
+	if (!f)
+		return -ENOMEM;
+	f->s = s;
+	f->vm = vm;
+	f->zero = zero_first;
+	f->work.run = fill_run;
+	f->work.drop = fill_drop;
+	f->work.total = image_bytes(vm) + (zero_first ? vm->config.memory_bytes : 0);
+	if (f->work.total <= INLINE_BYTES) {
+		fill_run(&f->work);
+		return fill_end(s, f, reply);
+	}
+	f->then = then;
+	err = soft_job_new(s, vm, reply, step_fill, f);
+	if (err)
+		free(f);
+	return err;
 }
 
 /* --- vCPUs --------------------------------------------------------------------------------- */

@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 /* --- slots ----------------------------------------------------------------------------------- */
 
@@ -64,21 +63,16 @@ static void tell_removed(void *ctx, hpa_t at, uint64_t bytes)
 	model_memory_removed(s->model, at, bytes);
 }
 
-/* Gives the pages back to the host: the next access finds zeros. */
-static void zero_extent(void *ctx, hpa_t at, uint64_t bytes)
+static void tell_written(void *ctx, hpa_t at, uint64_t bytes)
 {
 	struct soft *s = ctx;
-	void *p = plat_hpa_ptr(s->plat, at);
 
-	if (madvise(p, bytes, MADV_DONTNEED) != 0)
-		memset(p, 0, bytes);
 	model_memory_written(s->model, at, bytes);
 }
 
-int soft_slot_zero(struct soft *s, struct soft_slot *slot)
+void soft_slot_written(struct soft *s, struct soft_slot *slot)
 {
-	each_extent(slot, zero_extent, s);
-	return 0;
+	each_extent(slot, tell_written, s);
 }
 
 static const enum plat_mem_kind mem_kinds[] = {
@@ -166,7 +160,6 @@ int soft_slot_new(struct soft *s, struct soft_vm *vm, const struct engine_slot_a
 	return 0;
 }
 
-/* Nothing maps it any more. */
 static void free_slot(struct soft *s, struct soft_slot *slot)
 {
 	each_extent(slot, tell_removed, s);
@@ -186,12 +179,13 @@ void soft_slots_free(struct soft *s, struct soft_vm *vm)
 	vm->slot_count = 0;
 }
 
-int soft_slot_add(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
+void soft_slot_free(struct soft *s, struct soft_vm *vm, struct soft_slot *slot)
 {
-	const struct engine_slot_add *a = &rq->req.u.slot_add;
+	size_t at = slot_position(vm, slot->core.id);
 
-	return soft_slot_new(s, vm, a, rq->fd_count ? rq->fds[0] : -1, reply);
+	free_slot(s, slot);
+	vm->slot_count--;
+	memmove(&vm->slots[at], &vm->slots[at + 1], (vm->slot_count - at) * sizeof(*vm->slots));
 }
 
 #define RANGES_AT_A_TIME 64u
@@ -237,7 +231,6 @@ int soft_slot_remove(struct soft *s, struct soft_vm *vm, const struct queue_requ
 {
 	uint32_t number = rq->req.u.slot_remove.slot;
 	struct soft_slot *slot = soft_find_slot(vm, number);
-	size_t at = slot_position(vm, number);
 
 	if (number == SOFT_RAM_SLOT)
 		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SLOT, 0,
@@ -247,10 +240,7 @@ int soft_slot_remove(struct soft *s, struct soft_vm *vm, const struct queue_requ
 	if (slot->core.mapped_bytes)
 		return refuse_mapped(vm, slot, reply);
 	reply->total = slot->core.size;
-	free_slot(s, slot);
-	vm->slot_count--;
-	memmove(&vm->slots[at], &vm->slots[at + 1], (vm->slot_count - at) * sizeof(*vm->slots));
-	return 0;
+	return soft_slot_erase(s, vm, slot, reply);
 }
 
 int soft_slot_list(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,

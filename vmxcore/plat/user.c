@@ -57,7 +57,7 @@ struct plat_mem {
 	uint64_t size;
 	uint64_t first;	 /* host-physical start of its piece of the arena */
 	uint32_t *order; /* scatter: page i of the slot is page order[i] of the piece; else NULL */
-	bool huge;
+	bool huge, file;
 };
 
 /* --- locks -------------------------------------------------------------------------- */
@@ -646,6 +646,7 @@ int plat_mem_create(struct plat *p, enum plat_mem_kind kind, uint64_t size, int 
 	if (!m)
 		return -ENOMEM;
 	m->size = size;
+	m->file = kind == PLAT_MEM_FILE;
 
 	pthread_mutex_lock(&p->lock);
 	rc = p->cfg.scatter ? shuffle(p, m) : 0;
@@ -739,7 +740,7 @@ int plat_mem_read(struct plat *p, const struct plat_mem *m, uint64_t offset, voi
 	return 0;
 }
 
-int plat_mem_write(struct plat *p, struct plat_mem *m, uint64_t offset, const void *buf, size_t len)
+int plat_mem_fill(struct plat *p, struct plat_mem *m, uint64_t offset, const void *buf, size_t len)
 {
 	const uint8_t *from = buf;
 
@@ -753,10 +754,32 @@ int plat_mem_write(struct plat *p, struct plat_mem *m, uint64_t offset, const vo
 		if (rc)
 			return rc;
 		plat_copy_to_guest(p->base + at.v, from, (size_t)bytes);
-		plat_mem_written(p, at, bytes);
 		from += bytes;
 		offset += bytes;
 		len -= (size_t)bytes;
 	}
 	return 0;
+}
+
+int plat_mem_write(struct plat *p, struct plat_mem *m, uint64_t offset, const void *buf, size_t len)
+{
+	uint64_t end = offset + len, bytes;
+	int rc = plat_mem_fill(p, m, offset, buf, len);
+	hpa_t at;
+
+	for (; rc == 0 && offset < end; offset += bytes) {
+		rc = plat_mem_extent(m, offset, end - offset, &at, &bytes);
+		if (rc == 0)
+			plat_mem_written(p, at, bytes);
+	}
+	return rc;
+}
+
+void plat_mem_discard(struct plat *p, struct plat_mem *m, uint64_t offset, uint64_t bytes)
+{
+	uint8_t *at = p->base + m->first + offset;
+
+	/* It fails for locked memory, and for huge pages on older kernels. */
+	if (madvise(at, bytes, MADV_DONTNEED) != 0 && !m->file)
+		memset(at, 0, bytes);
 }

@@ -62,6 +62,14 @@ void plat_mem_destroy(struct plat *p, struct plat_mem *m);
 int plat_mem_read(struct plat *p, const struct plat_mem *m, uint64_t offset, void *buf, size_t len);
 int plat_mem_write(struct plat *p, struct plat_mem *m, uint64_t offset, const void *buf,
 		   size_t len);
+/* As plat_mem_write(), but the machine is not told (cfg.written): the caller does that. */
+int plat_mem_fill(struct plat *p, struct plat_mem *m, uint64_t offset, const void *buf, size_t len);
+/*
+ * Gives the host back what is behind [offset, offset + bytes) of the slot's memory, whole
+ * pages, in the order of the arena. Anonymous memory reads as zeros from then on; a file
+ * is not touched. From any thread, while nobody uses it.
+ */
+void plat_mem_discard(struct plat *p, struct plat_mem *m, uint64_t offset, uint64_t bytes);
 /* true if the kernel gave real huge pages (PLAT_MEM_HUGE_2M). */
 bool plat_mem_is_huge(const struct plat_mem *m);
 

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Giving memory back. What has been touched takes the host its time, some tenths of a
+ * second a gigabyte: another thread does that first, and what is left to do is little.
+ */
+#include "engine/soft_job.h"
+
+#include "plat/atomic.h"
+
+#include <stdlib.h>
+
+/* Bytes between two looks at how far it is. */
+#define PIECE (UINT64_C(64) << 20)
+/* Less than this the machine's thread does itself. */
+#define INLINE_BYTES (UINT64_C(16) << 20)
+
+/* The memory of slots that nothing maps any more, or whose VM will not run again. */
+struct erase {
+	struct work work;
+	struct soft *s;
+	int (*then)(struct soft *s, struct soft_job *job, struct soft_slot *slot);
+	struct soft_slot *slot; /* for then() */
+	size_t count;
+	struct plat_mem *mem[];
+};
+
+static void run(struct work *w)
+{
+	struct erase *e = (struct erase *)w;
+	uint64_t at, size, n;
+	size_t i;
+
+	for (i = 0; i < e->count; i++) {
+		size = plat_mem_size(e->mem[i]);
+		for (at = 0; at < size; at += n) {
+			n = size - at < PIECE ? size - at : PIECE;
+			plat_mem_discard(e->s->plat, e->mem[i], at, n);
+			plat_fetch_add(&w->done, n);
+		}
+	}
+}
+
+static void drop(struct work *w)
+{
+	free(w);
+}
+
+/* Once it has begun, cancelling comes too late. */
+static int step_erase(struct soft *s, struct soft_job *job)
+{
+	struct erase *e = job->state;
+	int r;
+
+	if (soft_job_at_work(job))
+		return SOFT_JOB_PARK;
+	if (!job->work && e->work.total > INLINE_BYTES) {
+		r = soft_job_work(job, s->movers, &e->work);
+		if (r >= 0)
+			return r;
+		/* No thread is to be had: freeing alone does it, too. */
+	}
+	r = e->then(s, job, e->slot);
+	if (r != SOFT_JOB_MORE)
+		free(e);
+	return r;
+}
+
+static struct erase *new_erase(struct soft *s, size_t count)
+{
+	struct erase *e = calloc(1, sizeof(*e) + count * sizeof(struct plat_mem *));
+
+	if (!e)
+		return NULL;
+	e->s = s;
+	e->work.run = run;
+	e->work.drop = drop;
+	return e;
+}
+
+static void add_mem(struct erase *e, struct plat_mem *mem)
+{
+	e->mem[e->count++] = mem;
+	e->work.total += plat_mem_size(mem);
+}
+
+static int begin(struct soft *s, struct soft_vm *vm, struct erase *e, struct soft_reply *reply)
+{
+	int err = soft_job_new(s, vm, reply, step_erase, e);
+
+	if (err)
+		free(e);
+	return err;
+}
+
+/* --- a VM ------------------------------------------------------------------------------------ */
+
+static int free_vm(struct soft *s, struct soft_job *job, struct soft_slot *none)
+{
+	(void)none;
+	soft_vm_free(s, job->vm);
+	job->vm = NULL;
+	return 0;
+}
+
+int soft_vm_delete(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
+		   struct soft_reply *reply)
+{
+	struct erase *e = new_erase(s, vm->slot_count);
+	size_t i;
+
+	(void)rq;
+	if (!e)
+		return -ENOMEM;
+	for (i = 0; i < vm->slot_count; i++)
+		add_mem(e, vm->slots[i]->core.mem);
+	e->then = free_vm;
+	return begin(s, vm, e, reply);
+}
+
+/* --- a slot ---------------------------------------------------------------------------------- */
+
+static int free_slot(struct soft *s, struct soft_job *job, struct soft_slot *slot)
+{
+	soft_slot_free(s, job->vm, slot);
+	return 0;
+}
+
+int soft_slot_erase(struct soft *s, struct soft_vm *vm, struct soft_slot *slot,
+		    struct soft_reply *reply)
+{
+	struct erase *e = new_erase(s, 1);
+
+	if (!e)
+		return -ENOMEM;
+	add_mem(e, slot->core.mem);
+	e->then = free_slot;
+	e->slot = slot;
+	return begin(s, vm, e, reply);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests that take long: a job is stepped by the machine's thread, a bounded piece at a
+ * time, between quanta. Requests to a VM that has a job wait in the job's list, and are
+ * served in order when it ends.
+ *
+ * A piece is a bounded number of entries, pages or bytes, never a time: how far a job gets
+ * in a quantum depends on nothing that differs from run to run. What may hang or is only
+ * copying is work for other threads (workers.h); the job is parked meanwhile.
+ */
+#ifndef VMXCORE_ENGINE_SOFT_JOB_H
+#define VMXCORE_ENGINE_SOFT_JOB_H
+
+#include "engine/soft.h"
+
+/* How often a parked job's progress is looked at, and told at most. */
+#define SOFT_JOB_PROGRESS_MS 50
+
+/* What a step returns, besides an error (then it has undone all) and 0: done. */
+#define SOFT_JOB_MORE 1
+#define SOFT_JOB_PARK 2 /* until its work is done, or its end is asked for */
+
+struct soft_job {
+	struct soft_job *next, *prev; /* of the list that it is in */
+	struct soft_job **list;
+	struct queue_request *rq; /* NULL: nobody asked for it by itself */
+	struct soft_vm *vm;	  /* whose requests wait; NULL: one that is not listed yet */
+	struct soft_reply reply;
+	int (*step)(struct soft *s, struct soft_job *job);
+	void *state; /* the step's */
+	struct work *work;
+	struct workers *workers; /* that have the work; NULL: it is the job's */
+	uint64_t done, total;	 /* bytes; of the work's while that is under way */
+	uint64_t told;		 /* done, at the last event */
+	uint64_t told_ns;
+	struct queue_request *first_waiting, *last_waiting;
+};
+
+/* What a handler returns for a request that takes long; -ENOMEM. The state stays its own. */
+int soft_job_new(struct soft *s, struct soft_vm *vm, struct soft_reply *reply,
+		 int (*step)(struct soft *s, struct soft_job *job), void *state);
+/* Takes reply->job from the handler, and makes the first step. rq may be NULL. */
+void soft_job_begin(struct soft *s, struct queue_request *rq, struct soft_reply *reply);
+/* rq waits for the end of the job. */
+void soft_job_wait(struct soft_job *job, struct queue_request *rq);
+
+/* --- for steps --- */
+
+/* Its end is asked for. */
+bool soft_job_cancelled(const struct soft_job *job);
+/* Hands work out. SOFT_JOB_PARK, or -EAGAIN. */
+int soft_job_work(struct soft_job *job, struct workers *workers, struct work *work);
+/* The work is under way still: the job was woken to be cancelled. */
+bool soft_job_at_work(const struct soft_job *job);
+/* The workers drop it when it returns. */
+void soft_job_give_up_work(struct soft_job *job);
+
+/* --- for the machine's thread --- */
+
+/* Some job can be stepped. */
+bool soft_jobs_ready(const struct soft *s);
+/* How long the thread may sleep when nothing runs: see queue_take(). */
+int soft_jobs_patience(const struct soft *s);
+/* Takes notice of finished work and, if `cancelling`, of requests whose end is asked for. */
+void soft_jobs_poll(struct soft *s, bool cancelling);
+/* Steps the next job, if there is one. */
+void soft_jobs_step(struct soft *s);
+/* Ends all of them, as if all were cancelled. */
+void soft_jobs_end(struct soft *s);
+
+#endif

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/* Making a VM: in order, files read by another thread, its parts, its RAM mapped. */
+#include "engine/soft_image.h"
+#include "engine/soft_job.h"
+
+#include "x86/x86.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define MEMORY_MIN (UINT64_C(1) << 20)
+
+/* --- what may be made ----------------------------------------------------------------------- */
+
+static int check_memory(const struct soft *s, const struct engine_vm_create *c,
+			struct soft_reply *reply)
+{
+	uint64_t left = s->cfg.memory_bytes - s->memory_used;
+
+	if (c->memory_bytes % VMX_PAGE_SIZE != 0)
+		return soft_fail(reply, -EINVAL, ENGINE_FIELD_MEMORY, VMX_PAGE_SIZE,
+				 "%" PRIu64 " bytes of memory: not a multiple of 4096",
+				 c->memory_bytes);
+	if (c->memory_bytes < MEMORY_MIN)
+		return soft_fail(reply, -EINVAL, ENGINE_FIELD_MEMORY, MEMORY_MIN,
+				 "%" PRIu64 " bytes of memory: at least %" PRIu64 " are needed",
+				 c->memory_bytes, MEMORY_MIN);
+	if (c->memory_bytes > left)
+		return soft_fail(reply, -ENOMEM, ENGINE_FIELD_MEMORY, left,
+				 "%" PRIu64 " bytes of memory: the machine has %" PRIu64 " left",
+				 c->memory_bytes, left);
+	return 0;
+}
+
+static int check_processors(const struct soft *s, const struct engine_vm_create *c,
+			    struct soft_reply *reply)
+{
+	uint32_t i;
+
+	if (c->vcpus < 1 || c->vcpus > ENGINE_MAX_VCPUS)
+		return soft_fail(reply, -EINVAL, ENGINE_FIELD_VCPUS, ENGINE_MAX_VCPUS,
+				 "%u vCPUs: 1 to %u are possible", c->vcpus, ENGINE_MAX_VCPUS);
+	for (i = 0; i < c->vcpus; i++)
+		if (c->processor[i] != ENGINE_ANY_PROCESSOR && c->processor[i] >= s->cfg.processors)
+			return soft_fail(reply, -EINVAL, ENGINE_FIELD_PROCESSOR,
+					 s->cfg.processors - 1,
+					 "vcpu %u on processor %u: the last is %u", i,
+					 c->processor[i], s->cfg.processors - 1);
+	return 0;
+}
+
+static int check_features(const struct soft *s, const struct engine_vm_create *c,
+			  struct soft_reply *reply)
+{
+	const struct core_caps *caps = &s->core->caps;
+	uint64_t page = c->ept_page_bytes;
+	uint64_t largest = caps->ept_1g ? VMX_SIZE_1G : caps->ept_2m ? VMX_SIZE_2M : VMX_SIZE_4K;
+
+	if (page != 0 && page != VMX_SIZE_4K && !(page == VMX_SIZE_2M && caps->ept_2m) &&
+	    !(page == VMX_SIZE_1G && caps->ept_1g))
+		return soft_fail(reply, -EINVAL, ENGINE_FIELD_EPT_PAGE, largest,
+				 "no EPT pages of %" PRIu64
+				 " bytes: 4096, 2097152 or 1073741824, at most %" PRIu64,
+				 page, largest);
+	if (c->use_vpid && !caps->vpid)
+		return soft_fail(reply, -ENOTSUP, ENGINE_FIELD_VPID, 0,
+				 "the processor has no VPIDs");
+	if (c->image_format > ENGINE_IMAGE_FLAT)
+		return soft_fail(reply, -EINVAL, ENGINE_FIELD_IMAGE, ENGINE_IMAGE_FLAT,
+				 "unknown image format %u", c->image_format);
+	if (c->modules && !c->has_image)
+		return soft_fail(reply, -EINVAL, ENGINE_FIELD_MODULE, 0,
+				 "modules without an image");
+	return 0;
+}
+
+static int check_create(const struct soft *s, const struct engine_vm_create *c,
+			struct soft_reply *reply)
+{
+	int err;
+
+	if (s->vm_count + s->creating >= SOFT_MAX_VMS)
+		return soft_fail(reply, -EBUSY, ENGINE_FIELD_VM, SOFT_MAX_VMS,
+				 "there are %u VMs already", SOFT_MAX_VMS);
+	err = check_memory(s, c, reply);
+	if (!err)
+		err = check_processors(s, c, reply);
+	if (!err)
+		err = check_features(s, c, reply);
+	return err;
+}
+
+/* --- its parts ------------------------------------------------------------------------------- */
+
+/* CPUID answers what the executor implements. */
+static int set_cpuid(struct soft_vm *vm)
+{
+	struct core_cpuid_entry entry[CORE_MAX_CPUID_ENTRIES];
+	size_t count, i;
+	const struct x86_cpuid_entry *table = x86_cpuid_table(&count);
+
+	if (count > CORE_MAX_CPUID_ENTRIES)
+		return -E2BIG;
+	for (i = 0; i < count; i++)
+		entry[i] = (struct core_cpuid_entry){
+			.leaf = table[i].leaf,
+			.subleaf = table[i].subleaf,
+			.eax = table[i].regs[0],
+			.ebx = table[i].regs[1],
+			.ecx = table[i].regs[2],
+			.edx = table[i].regs[3],
+		};
+	return core_vm_set_cpuid(vm->core, entry, count);
+}
+
+static int make_core_vm(struct soft *s, struct soft_vm *vm)
+{
+	const struct core_vm_config cfg = {
+		.as = {.max_page_bytes = vm->config.ept_page_bytes,
+		       .accessed_dirty = vm->config.accessed_dirty,
+		       .walk_length = 4},
+		.use_vpid = vm->config.use_vpid,
+	};
+	int err = core_vm_create(s->core, &cfg, &vm->core);
+
+	return err ? err : set_cpuid(vm);
+}
+
+static uint32_t least_loaded(const struct soft *s)
+{
+	uint32_t best = 0, i;
+
+	for (i = 1; i < s->cfg.processors; i++)
+		if (s->processor[i].vcpus < s->processor[best].vcpus)
+			best = i;
+	return best;
+}
+
+static int make_vcpus(struct soft *s, struct soft_vm *vm)
+{
+	int err;
+
+	vm->vcpus = calloc(vm->config.vcpus, sizeof(*vm->vcpus));
+	if (!vm->vcpus)
+		return -ENOMEM;
+	while (vm->vcpu_count < vm->config.vcpus) {
+		uint32_t i = vm->vcpu_count;
+		struct soft_vcpu *v = &vm->vcpus[i];
+		uint32_t home = vm->config.processor[i];
+
+		err = core_vcpu_create(vm->core, i, &v->core);
+		if (err)
+			return err;
+		v->vm = vm;
+		v->index = i;
+		v->home = home == ENGINE_ANY_PROCESSOR ? least_loaded(s) : home;
+		v->run = i ? SOFT_VCPU_WAIT_SIPI : SOFT_VCPU_READY;
+		s->processor[v->home].vcpus++;
+		vm->vcpu_count++;
+	}
+	return 0;
+}
+
+void soft_reset_devices(struct soft_vm *vm)
+{
+	uart_init(&vm->uart, &vm->console);
+	vm->exit_port = (struct exit_port){0};
+	console_clear(&vm->console);
+	vm->console_told = 0;
+}
+
+static int make_devices(struct soft_vm *vm)
+{
+	int err;
+
+	console_init(&vm->console, CONSOLE_KEEP_BYTES);
+	soft_reset_devices(vm);
+	err = port_bus_claim(&vm->bus, &uart_com1, &vm->uart);
+	if (!err)
+		err = port_bus_claim(&vm->bus, &exit_port_device, &vm->exit_port);
+	return err;
+}
+
+static int make_ram(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
+{
+	const struct engine_slot_add ram = {
+		.size_bytes = vm->config.memory_bytes,
+		.slot = SOFT_RAM_SLOT,
+		.kind = vm->config.huge_pages ? ENGINE_SLOT_HUGE : ENGINE_SLOT_ANON,
+	};
+	int err = soft_slot_new(s, vm, &ram, -1, reply);
+
+	return err ? err : soft_map_ram(s, vm, reply);
+}
+
+static int make(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
+{
+	int err = make_core_vm(s, vm);
+
+	if (!err)
+		err = make_ram(s, vm, reply);
+	if (!err)
+		err = make_vcpus(s, vm);
+	if (!err)
+		err = make_devices(vm);
+	if (!err && vm->config.has_image)
+		err = soft_boot_check(s, vm, reply);
+	if (!err && vm->config.has_image)
+		err = soft_boot_vcpus(s, vm, reply);
+	return err;
+}
+
+/* --- in pieces ---------------------------------------------------------------------------------
+ */
+
+/* A VM that is not listed yet. */
+struct making {
+	struct soft_vm *vm;
+	struct image_read *read;
+	uint32_t next; /* file to share: 0 the image, then the modules */
+};
+
+static int end_making(struct soft *s, struct making *m, int err)
+{
+	s->creating--;
+	image_read_drop(s, m->read);
+	if (err)
+		soft_vm_free(s, m->vm);
+	free(m);
+	return err;
+}
+
+static struct soft_blob **place_of(struct soft_vm *vm, uint32_t file)
+{
+	return file ? &vm->module[file - 1] : &vm->image;
+}
+
+static int step_make(struct soft *s, struct soft_job *job)
+{
+	struct making *m = job->state;
+	int err = soft_job_cancelled(job) ? -ECANCELED : make(s, m->vm, &job->reply);
+
+	if (!err)
+		err = soft_vm_list(s, m->vm);
+	if (!err)
+		job->reply.vm = m->vm->id;
+	return end_making(s, m, err);
+}
+
+/* The files are there: those that another VM has already are shared. */
+static int step_share(struct soft *s, struct soft_job *job)
+{
+	struct making *m = job->state;
+	int r = soft_job_cancelled(job) ? -ECANCELED : 0;
+
+	while (!r && m->next < 1 + m->vm->config.modules) {
+		r = image_take(s, m->read, m->next, place_of(m->vm, m->next), &job->reply);
+		if (!r)
+			m->next++;
+	}
+	if (r < 0)
+		return end_making(s, m, r);
+	if (r == 0)
+		job->step = step_make;
+	return r == 0 ? job->step(s, job) : r;
+}
+
+static int step_read(struct soft *s, struct soft_job *job)
+{
+	struct making *m = job->state;
+
+	if (soft_job_at_work(job)) {
+		/* Cancelled. The reader may hang: it is left with what it has. */
+		soft_job_give_up_work(job);
+		m->read = NULL;
+		return end_making(s, m, -ECANCELED);
+	}
+	if (image_read_failed(m->read, &job->reply))
+		return end_making(s, m, job->reply.error.code);
+	job->step = step_share;
+	return step_share(s, job);
+}
+
+static int step_begin(struct soft *s, struct soft_job *job)
+{
+	struct making *m = job->state;
+	int r;
+
+	if (!m->vm->config.has_image) {
+		m->vm->loaded = true;
+		job->step = step_make;
+		return step_make(s, job);
+	}
+	r = image_read_new(s, job->rq, &m->read);
+	if (r)
+		return end_making(s, m, r);
+	job->step = step_read;
+	r = soft_job_work(job, s->readers, image_read_work(m->read));
+	return r < 0 ? end_making(s, m, r) : r;
+}
+
+static int new_making(struct soft *s, const struct engine_vm_create *config,
+		      struct soft_reply *reply)
+{
+	struct making *m = calloc(1, sizeof(*m));
+	int err = -ENOMEM;
+
+	if (!m)
+		return err;
+	m->vm = calloc(1, sizeof(*m->vm));
+	if (m->vm)
+		err = soft_job_new(s, NULL, reply, step_begin, m);
+	if (err) {
+		free(m->vm);
+		free(m);
+		return err;
+	}
+	m->vm->config = *config;
+	m->vm->state.state = ENGINE_STATE_SHUTOFF;
+	m->vm->state.reason = ENGINE_REASON_CREATED;
+	s->creating++;
+	return 0;
+}
+
+int soft_vm_create(struct soft *s, struct soft_vm *none, const struct queue_request *rq,
+		   struct soft_reply *reply)
+{
+	int err;
+
+	(void)none;
+	if (rq->req.vm != 0)
+		return soft_fail(reply, -EINVAL, ENGINE_FIELD_VM, 0, "the engine gives the id");
+	err = check_create(s, &rq->req.u.create, reply);
+	return err ? err : new_making(s, &rq->req.u.create, reply);
+}
