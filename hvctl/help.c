@@ -12,11 +12,15 @@
 
 static const char *const exit_codes[] = {
 	[HVCTL_OK] = "done",
-	[HVCTL_REFUSED] = "the daemon refused the request; its message says why",
+	[HVCTL_REFUSED] = "the daemon refused the request, or ended a subscription; its message "
+			  "says why",
 	[HVCTL_USAGE] = "wrong options, or a value that can't be",
 	[HVCTL_NO_DAEMON] = "no connection to a daemon, or it broke",
 	[HVCTL_TIMEOUT] = "what was waited for did not happen in time",
 	[HVCTL_LOCAL] = "a file or memory on this side failed",
+	[HVCTL_INTERRUPTED] = "Ctrl-C came before it was done; what a request would have changed "
+			      "is as it was. A second Ctrl-C does not wait for that (status 130 in "
+			      "a shell)",
 };
 
 const char *hvctl_exit_doc(size_t code)
@@ -56,6 +60,9 @@ void hvctl_positional_words(char *text, size_t size, const struct proto_method *
 		snprintf(text + at, size - at, required ? " %s" : " [%s]", name);
 		word += n + (word[n] == ' ');
 	}
+	if (hvctl_verbs[m->id]->argument)
+		snprintf(text + strlen(text), size - strlen(text), " [%s]",
+			 hvctl_verbs[m->id]->argument->name);
 }
 
 static void list_verbs(FILE *out)
@@ -186,6 +193,12 @@ static void help_field(FILE *out, const struct proto_method *m, const struct pro
 	describe(out, left, doc);
 }
 
+void hvctl_option_text(const struct hvctl_option *o, char text[HVCTL_OPTION_LEN])
+{
+	snprintf(text, HVCTL_OPTION_LEN, "--%s%s%s", o->name,
+		 hvctl_option_needs_value(o) ? " " : "", o->value ? o->value : "");
+}
+
 void hvctl_help_verb(FILE *out, const struct proto_method *m)
 {
 	const struct hvctl_verb *verb = hvctl_verbs[m->id];
@@ -202,11 +215,12 @@ void hvctl_help_verb(FILE *out, const struct proto_method *m)
 		fputs("\nArguments and options:\n", out);
 	for (size_t i = 0; i < params->count; i++)
 		help_field(out, m, &params->fields[i]);
+	if (verb->argument)
+		describe(out, verb->argument->name, verb->argument->doc);
 	for (const struct hvctl_option *o = verb->options; o && o->name; o++) {
-		char left[96];
+		char left[HVCTL_OPTION_LEN];
 
-		snprintf(left, sizeof(left), "--%s%s%s", o->name, o->value ? " " : "",
-			 o->value ? o->value : "");
+		hvctl_option_text(o, left);
 		describe(out, left, o->doc);
 	}
 	fprintf(out, "\nExample: hvctl %s%s%s\n", m->verb, verb->example[0] ? " " : "",

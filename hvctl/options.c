@@ -71,6 +71,25 @@ static const struct hvctl_option *own_option(const struct hvctl_verb *verb, cons
 	return NULL;
 }
 
+int hvctl_set_all(struct hvctl_call *call, const char *text)
+{
+	(void)text;
+	call->all = true;
+	return HVCTL_OK;
+}
+
+int hvctl_set_raw(struct hvctl_call *call, const char *text)
+{
+	(void)text;
+	call->raw = true;
+	return HVCTL_OK;
+}
+
+bool hvctl_option_needs_value(const struct hvctl_option *o)
+{
+	return o->value && o->value[0] != '[';
+}
+
 /* One "--name", "--name=value" or "--name value"; *i is moved on over a value. */
 static int parse_option(struct hvctl_call *call, int argc, char **argv, int *i)
 {
@@ -87,13 +106,13 @@ static int parse_option(struct hvctl_call *call, int argc, char **argv, int *i)
 	f = own || !name[0] ? NULL : proto_field_by_option(call->method->params(), name);
 	if (!own && !f)
 		return usage(call, "no such option", argv[*i]);
-	takes_value = own ? own->value != NULL : f->type != PROTO_BOOL;
+	takes_value = own ? hvctl_option_needs_value(own) : f->type != PROTO_BOOL;
 	if (takes_value && !value) {
 		if (*i + 1 >= argc)
 			return usage(call, "needs a value", argv[*i]);
 		value = argv[++*i];
 	}
-	if (own && !takes_value && value)
+	if (own && !own->value && value)
 		return usage(call, "takes no value", argv[*i]);
 	return own ? own->set(call, value) : set_field(call, f, value);
 }
@@ -148,6 +167,17 @@ static int open_files(struct hvctl_call *call)
 	return code;
 }
 
+/* A word behind the method's positional ones; once. */
+static int set_argument(struct hvctl_call *call, const char *text)
+{
+	const struct hvctl_option *argument = call->verb->argument;
+
+	if (!argument || call->argument_given)
+		return usage(call, "one argument too many", text);
+	call->argument_given = true;
+	return argument->set(call, text);
+}
+
 static int parse_words(struct hvctl_call *call, int argc, char **argv)
 {
 	bool options_end = false;
@@ -163,8 +193,7 @@ static int parse_words(struct hvctl_call *call, int argc, char **argv)
 			code = parse_option(call, argc, argv, &i);
 		} else {
 			f = positional_field(call->method, position++);
-			code = f ? set_field(call, f, argv[i])
-				 : usage(call, "one argument too many", argv[i]);
+			code = f ? set_field(call, f, argv[i]) : set_argument(call, argv[i]);
 		}
 	}
 	return code;

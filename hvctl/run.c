@@ -4,30 +4,46 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "hvctl/client.h"
 #include "hvctl/verb.h"
 
-static void print_json(const struct hvctl_context *ctx, struct json_object *result)
+void hvctl_print_json(const struct hvctl_context *ctx, struct json_object *json)
 {
-	fprintf(ctx->out, "%s\n", proto_json_text(result, NULL));
+	fprintf(ctx->out, "%s\n", proto_json_text(json, NULL));
 }
 
-static int run_call(struct hvctl_call *call)
+uint64_t hvctl_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+int hvctl_run_once(struct hvctl_call *call)
 {
 	struct json_object *result = NULL;
-	int code = hvctl_connect(call->ctx, &call->client);
+	int code = hvctl_request_params(call, call->method->id, call->params, &result);
 
-	if (!code)
-		code = hvctl_request_params(call, call->method->id, call->params, &result);
 	if (!code && call->ctx->json)
-		print_json(call->ctx, result);
+		hvctl_print_json(call->ctx, result);
 	else if (!code)
 		call->verb->show(call, result);
 	code = code ? code : call->code;
 	if (!code && call->verb->then && !call->ctx->json)
 		code = call->verb->then(call, result);
 	json_object_put(result);
+	return code;
+}
+
+static int run_call(struct hvctl_call *call)
+{
+	int code = hvctl_connect(call->ctx, &call->client);
+
+	if (!code)
+		code = call->verb->run ? call->verb->run(call) : hvctl_run_once(call);
 	hvctl_disconnect(call->client);
 	return code;
 }
@@ -35,7 +51,7 @@ static int run_call(struct hvctl_call *call)
 /* A full pipe or disk shows at the latest when the stream is flushed. */
 static int flush_output(const struct hvctl_context *ctx, int code)
 {
-	if (fflush(ctx->out) && !code)
+	if (fflush(ctx->out) && !code && !ctx->unread)
 		return hvctl_fail(ctx, HVCTL_LOCAL, "writing the output: %s", strerror(errno));
 	return code;
 }
@@ -110,7 +126,7 @@ int hvctl_run_call(struct hvctl_context *ctx, int argc, char **argv)
 		code = hvctl_request(call.client, proto_method_by_name(name), name, params,
 				     call.fds, call.fd_count, &result);
 	if (!code)
-		print_json(ctx, result);
+		hvctl_print_json(ctx, result);
 	json_object_put(result);
 	json_object_put(params);
 	hvctl_disconnect(call.client);

@@ -8,4 +8,17 @@
 /* r: a "change" object; left_out: its invalidation was, as asked. */
 void show_change(struct hvctl_call *call, struct json_object *r, bool left_out);
 
+/* The bytes of a base64 member, to free(); NULL after a message, call->code is set then. */
+uint8_t *show_take_bytes(struct hvctl_call *call, struct json_object *result, const char *name,
+			 size_t *ret_size);
+/* "demo: shutoff (exited with status 3)", and the report. */
+void show_state_line(FILE *out, bool colour, struct json_object *result);
+/* "INVLPG": what drops TLB entries, by the name behind "ops_" of its counter. */
+const char *show_cause_title(const char *name);
+/* "  entries held  L1I 1/136 ...", of a tlb_vcpu; nothing if it is not known. */
+void show_held(const struct hvctl_context *ctx, struct json_object *v);
+/* "demo vCPU 0", "processor 1": what a counter belongs to. */
+struct table;
+void show_scope_cell(struct table *t, struct json_object *stat);
+
 #endif

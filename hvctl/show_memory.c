@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* map, unmap, remap, protect; read, write; console. */
+/* map, unmap, remap, protect; read, write. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "hvctl/client.h"
 #include "hvctl/fields.h"
 #include "hvctl/show.h"
 #include "hvctl/text.h"
@@ -137,9 +133,8 @@ const struct hvctl_verb hvctl_verb_memory_protect = {
 
 /* --- bytes ------------------------------------------------------------------------------ */
 
-/* The bytes of a base64 member, to free(); NULL after a message. */
-static uint8_t *take_bytes(struct hvctl_call *call, struct json_object *result, const char *name,
-			   size_t *ret_size)
+uint8_t *show_take_bytes(struct hvctl_call *call, struct json_object *result, const char *name,
+			 size_t *ret_size)
 {
 	const char *text = field_text(result, name, "");
 	size_t length = strlen(text);
@@ -195,7 +190,7 @@ static void show_read(struct hvctl_call *call, struct json_object *result)
 	const struct proto_read_params *p = call->params;
 	uint64_t address = p->has_gpa ? p->gpa : p->has_gva ? p->gva : p->offset_bytes;
 	size_t size = 0;
-	uint8_t *data = take_bytes(call, result, "data", &size);
+	uint8_t *data = show_take_bytes(call, result, "data", &size);
 
 	if (!data)
 		return;
@@ -206,15 +201,8 @@ static void show_read(struct hvctl_call *call, struct json_object *result)
 	free(data);
 }
 
-static int set_raw(struct hvctl_call *call, const char *text)
-{
-	(void)text;
-	call->raw = true;
-	return HVCTL_OK;
-}
-
 static const struct hvctl_option read_options[] = {
-	{"raw", NULL, "print the bytes as they are, not as a hexadecimal dump", set_raw},
+	{"raw", NULL, "print the bytes as they are, not as a hexadecimal dump", hvctl_set_raw},
 	{NULL, NULL, NULL, NULL},
 };
 
@@ -312,99 +300,4 @@ const struct hvctl_verb hvctl_verb_memory_write = {
 	.options = write_options,
 	.prepare = check_data,
 	.show = show_written,
-};
-
-/* --- console ------------------------------------------------------------------------------ */
-
-static void show_console(struct hvctl_call *call, struct json_object *result)
-{
-	size_t size = 0;
-	uint8_t *data = take_bytes(call, result, "data", &size);
-
-	if (!data)
-		return;
-	/* what a guest prints must not drive the terminal of the person who reads it */
-	text_guest(call->ctx->out, data, size, call->ctx->out_terminal && !call->raw);
-	free(data);
-}
-
-/* The VM can't print any more: 1. Still running or paused: 0. Negative: failed. */
-static int ended(struct hvctl_call *call, int *ret_code)
-{
-	struct proto_console_read_params *p = call->params;
-	struct proto_vm_params vm = {.vm = p->vm, .has_vm = true};
-	struct json_object *result = NULL;
-	const char *state;
-	int over;
-
-	*ret_code = hvctl_request_params(call, PROTO_METHOD_vm_get, &vm, &result);
-	if (*ret_code)
-		return -1;
-	state = field_text(field_object(result, "state"), "name", "");
-	over = strcmp(state, "shutoff") == 0 || strcmp(state, "crashed") == 0;
-	json_object_put(result);
-	return over;
-}
-
-/* One more read from p->offset on; *ret_more: something came. */
-static int read_more(struct hvctl_call *call, bool *ret_more)
-{
-	struct proto_console_read_params *p = call->params;
-	struct json_object *result = NULL;
-	uint64_t before = p->offset;
-	int code = hvctl_request_params(call, PROTO_METHOD_console_read, p, &result);
-
-	if (code)
-		return code;
-	show_console(call, result);
-	code = call->code;
-	field_number(result, "next_offset", &p->offset);
-	*ret_more = p->offset != before;
-	fflush(call->ctx->out);
-	json_object_put(result);
-	return code;
-}
-
-/*
- * Reads on until there is no more, and with --follow until the VM has ended. The state is
- * asked before the last read, so that nothing printed in between is lost.
- */
-static int follow_console(struct hvctl_call *call, struct json_object *first)
-{
-	static const struct timespec pause = {.tv_nsec = 50000000};
-	struct proto_console_read_params *p = call->params;
-	bool limited = p->has_max_bytes, more = true;
-	int code = HVCTL_OK, over = 0;
-
-	field_number(first, "next_offset", &p->offset);
-	p->has_offset = true;
-	while (!code && !limited && (more || (call->follow && !over))) {
-		if (!more)
-			nanosleep(&pause, NULL);
-		if (call->follow)
-			over = ended(call, &code);
-		if (!code)
-			code = read_more(call, &more);
-	}
-	return code;
-}
-
-static int set_follow(struct hvctl_call *call, const char *text)
-{
-	(void)text;
-	call->follow = true;
-	return HVCTL_OK;
-}
-
-static const struct hvctl_option console_options[] = {
-	{"follow", NULL, "go on until the VM has ended", set_follow},
-	{"raw", NULL, "on a terminal: control characters, too", set_raw},
-	{NULL, NULL, NULL, NULL},
-};
-
-const struct hvctl_verb hvctl_verb_console_read = {
-	.example = "demo --follow",
-	.options = console_options,
-	.show = show_console,
-	.then = follow_console,
 };

@@ -165,15 +165,8 @@ static void show_dirty(struct hvctl_call *call, struct json_object *result)
 		show_change(call, field_object(result, "change"), false);
 }
 
-static int set_all(struct hvctl_call *call, const char *text)
-{
-	(void)text;
-	call->all = true;
-	return HVCTL_OK;
-}
-
 static const struct hvctl_option dirty_options[] = {
-	{"all", NULL, "list every range of dirty pages", set_all},
+	{"all", NULL, "list every range of dirty pages", hvctl_set_all},
 	{NULL, NULL, NULL, NULL},
 };
 

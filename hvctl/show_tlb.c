@@ -4,8 +4,11 @@
 #include <string.h>
 
 #include "hvctl/fields.h"
+#include "hvctl/show.h"
+#include "hvctl/stream.h"
 #include "hvctl/text.h"
 #include "hvctl/verb.h"
+#include "hvctl/watch.h"
 
 /* --- vpids --------------------------------------------------------------------------- */
 
@@ -96,7 +99,7 @@ static void show_walks(const struct hvctl_context *ctx, struct json_object *v)
 	fprintf(ctx->out, "%s by guest-physical mappings\n", text_member(a, v, "gpa_hits"));
 }
 
-static void show_held(const struct hvctl_context *ctx, struct json_object *v)
+void show_held(const struct hvctl_context *ctx, struct json_object *v)
 {
 	static const struct {
 		const char *name, *title;
@@ -135,7 +138,7 @@ static const struct {
 	{"invvpid", "INVVPID"},
 };
 
-static const char *cause_title(const char *name)
+const char *show_cause_title(const char *name)
 {
 	for (size_t i = 0; i < sizeof(causes) / sizeof(*causes); i++) {
 		if (strcmp(causes[i].name, name) == 0)
@@ -161,7 +164,7 @@ static void show_drops(const struct hvctl_context *ctx, struct json_object *v)
 		snprintf(dropped, sizeof(dropped), "dropped_%s", name + 4);
 		if (!field_count(v, name) && !field_count(v, dropped))
 			continue;
-		table_cell(t, "%s", cause_title(name + 4));
+		table_cell(t, "%s", show_cause_title(name + 4));
 		table_cell(t, "%s", text_member(number, v, name));
 		table_cell(t, "%s", text_member(number, v, dropped));
 	}
@@ -202,7 +205,26 @@ static void show_tlb(struct hvctl_call *call, struct json_object *result)
 	}
 }
 
-const struct hvctl_verb hvctl_verb_tlb_stats = {.example = "demo", .show = show_tlb};
+static int run_tlb(struct hvctl_call *call)
+{
+	const struct proto_vm_params *p = call->params;
+
+	return call->watch_ms ? hvctl_watch(call, p->vm, WATCH_TLB) : hvctl_run_once(call);
+}
+
+static const struct hvctl_option tlb_options[] = {
+	{"watch", "[=SECONDS]", HVCTL_WATCH_DOC, hvctl_set_watch},
+	{"count", "N", "with --watch: end after so many times", hvctl_set_count},
+	{NULL, NULL, NULL, NULL},
+};
+
+const struct hvctl_verb hvctl_verb_tlb_stats = {
+	.example = "demo",
+	.options = tlb_options,
+	.prepare = hvctl_check_watch,
+	.run = run_tlb,
+	.show = show_tlb,
+};
 
 /* --- tlb-entries -------------------------------------------------------------------------- */
 
@@ -282,7 +304,7 @@ const struct hvctl_verb hvctl_verb_tlb_entries = {
 
 /* --- stats --------------------------------------------------------------------------------- */
 
-static void scope_cell(struct table *t, struct json_object *s)
+void show_scope_cell(struct table *t, struct json_object *s)
 {
 	const char *vm = field_string(s, "vm");
 	uint64_t n;
@@ -312,7 +334,7 @@ static void show_stats(struct hvctl_call *call, struct json_object *result)
 			zeros++;
 			continue;
 		}
-		scope_cell(t, s);
+		show_scope_cell(t, s);
 		table_cell(t, "%s", field_text(s, "name", "?"));
 		table_cell(t, "%s", text_member(number, s, "value"));
 		table_cell(t, "%s", field_text(s, "unit", ""));
@@ -323,20 +345,25 @@ static void show_stats(struct hvctl_call *call, struct json_object *result)
 			text_plural(number, sizeof(number), zeros, "counter", "counters"));
 }
 
-static int set_all(struct hvctl_call *call, const char *text)
-{
-	(void)text;
-	call->all = true;
-	return HVCTL_OK;
-}
-
 static const struct hvctl_option stats_options[] = {
-	{"all", NULL, "counters that are 0, too", set_all},
+	{"all", NULL, "counters that are 0, too", hvctl_set_all},
+	{"watch", "[=SECONDS]", HVCTL_WATCH_DOC, hvctl_set_watch},
+	{"count", "N", "with --watch: end after so many times", hvctl_set_count},
 	{NULL, NULL, NULL, NULL},
 };
+
+static int run_stats(struct hvctl_call *call)
+{
+	const struct proto_stats_params *p = call->params;
+
+	return call->watch_ms ? hvctl_watch(call, p->has_vm ? p->vm : NULL, WATCH_STATS)
+			      : hvctl_run_once(call);
+}
 
 const struct hvctl_verb hvctl_verb_stats_get = {
 	.example = "demo",
 	.options = stats_options,
+	.prepare = hvctl_check_watch,
+	.run = run_stats,
 	.show = show_stats,
 };

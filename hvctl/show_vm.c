@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "hvctl/fields.h"
+#include "hvctl/show.h"
 #include "hvctl/text.h"
 #include "hvctl/verb.h"
 
@@ -33,27 +34,31 @@ static void reason_text(char *buf, size_t size, struct json_object *obj)
 		snprintf(buf, size, "%s", field_text(obj, "reason", ""));
 }
 
-static void print_report(const struct hvctl_context *ctx, struct json_object *obj)
+static void print_report(FILE *out, struct json_object *obj)
 {
 	const char *report = field_string(obj, "report");
 
 	if (!report || !*report)
 		return;
-	fputs("  ", ctx->out);
-	text_wrap(ctx->out, 2, report);
+	fputs("  ", out);
+	text_wrap(out, 2, report);
 }
 
-static void show_state(struct hvctl_call *call, struct json_object *result)
+void show_state_line(FILE *out, bool colour, struct json_object *result)
 {
-	const struct hvctl_context *ctx = call->ctx;
 	const char *state = state_name(result);
 	char reason[64];
 
 	reason_text(reason, sizeof(reason), result);
-	fprintf(ctx->out, "%s: %s%s%s (%s)\n", field_text(result, "vm", "?"),
-		text_style(ctx->colour, state_style(state)), state,
-		text_style(ctx->colour, STYLE_NONE), reason);
-	print_report(ctx, result);
+	fprintf(out, "%s: %s%s%s (%s)\n", field_text(result, "vm", "?"),
+		text_style(colour, state_style(state)), state, text_style(colour, STYLE_NONE),
+		reason);
+	print_report(out, result);
+}
+
+static void show_state(struct hvctl_call *call, struct json_object *result)
+{
+	show_state_line(call->ctx->out, call->ctx->colour, result);
 }
 
 /* "VPID 1", "VPIDs 1 2 3", "VPID not yet taken", "VPID off" */
@@ -93,7 +98,7 @@ static void show_created(struct hvctl_call *call, struct json_object *result)
 		text_plural(vcpus, sizeof(vcpus), field_items(result, "vcpus"), "vCPU", "vCPUs"),
 		vpid, strcmp(page, "largest") == 0 ? "" : "up to ",
 		strcmp(page, "largest") == 0 ? "as large as possible" : page);
-	print_report(ctx, result);
+	print_report(ctx->out, result);
 }
 
 const struct hvctl_verb hvctl_verb_vm_create = {

@@ -64,6 +64,22 @@ char *text_size(char *buf, uint64_t bytes)
 	return buf;
 }
 
+char *text_about(char *buf, uint64_t bytes)
+{
+	char number[TEXT_NUMBER];
+
+	for (size_t i = 0; i < sizeof(size_units) / sizeof(*size_units); i++) {
+		uint64_t unit = UINT64_C(1) << size_units[i].shift;
+
+		if (bytes < unit)
+			continue;
+		snprintf(buf, TEXT_NUMBER, "%.24s.%u %s", text_count(number, bytes / unit),
+			 (unsigned)(bytes % unit * 10 / unit), size_units[i].unit);
+		return buf;
+	}
+	return text_size(buf, bytes);
+}
+
 char *text_page(char *buf, uint64_t bytes)
 {
 	for (size_t i = 0; bytes && i < sizeof(size_units) / sizeof(*size_units); i++) {
@@ -262,6 +278,19 @@ void table_print(struct table *t, FILE *out, int indent, bool colour)
 	free(t->cells);
 	free(width);
 	free(t);
+}
+
+void text_add(struct text_line *l, const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(l->text + l->n, sizeof(l->text) - l->n, fmt, args);
+	va_end(args);
+	l->n += n > 0 ? (size_t)n : 0;
+	if (l->n >= sizeof(l->text))
+		l->n = sizeof(l->text) - 1;
 }
 
 void text_wrap(FILE *out, int indent, const char *text)

@@ -21,6 +21,8 @@ const char *text_style(bool colour, enum text_style style);
 char *text_count(char *buf, uint64_t v);
 /* "64 MiB", "4 KiB", "3,072 bytes": only what is exact. */
 char *text_size(char *buf, uint64_t bytes);
+/* "1.5 GiB", "812.0 KiB": one decimal, rounded down. */
+char *text_about(char *buf, uint64_t bytes);
 /* "4K", "2M", "1G": page sizes. */
 char *text_page(char *buf, uint64_t bytes);
 /* A member as a count; "-" if it is null (not observable). */
@@ -45,6 +47,13 @@ struct table *table_new(const struct table_column *columns, size_t count);
 void table_cell(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Prints "indent" spaces before each line and frees the table. Empty columns are left out. */
 void table_print(struct table *t, FILE *out, int indent, bool colour);
+
+/* A text that grows; what is beyond its room is cut off. Zero-initialise it. */
+struct text_line {
+	char text[1024];
+	size_t n;
+};
+void text_add(struct text_line *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Prints text in lines of at most TEXT_WIDTH characters, continued at the same indent. */
 void text_wrap(FILE *out, int indent, const char *text);

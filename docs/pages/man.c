@@ -71,9 +71,10 @@ static void one_verb(FILE *out, const struct proto_method *m)
 		hvctl_field_text(m, &params->fields[i], left, doc);
 		item(out, left, doc);
 	}
+	if (hvctl_verbs[m->id]->argument)
+		item(out, hvctl_verbs[m->id]->argument->name, hvctl_verbs[m->id]->argument->doc);
 	for (const struct hvctl_option *o = hvctl_verbs[m->id]->options; o && o->name; o++) {
-		snprintf(left, sizeof(left), "--%s%s%s", o->name, o->value ? " " : "",
-			 o->value ? o->value : "");
+		hvctl_option_text(o, left);
 		item(out, left, o->doc);
 	}
 	fputs(".PP\nExample:\n.B ", out);

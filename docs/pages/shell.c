@@ -50,7 +50,7 @@ static void bash_values(FILE *out, const struct proto_method *m)
 		fputs("\" ;;\n", out);
 	}
 	for (const struct hvctl_option *o = hvctl_verbs[m->id]->options; o && o->name; o++)
-		if (o->value)
+		if (hvctl_option_needs_value(o))
 			fprintf(out, "\t%s:--%s) echo \"%s\" ;;\n", m->verb, o->name,
 				own_is_file(o) ? "@file" : "");
 }
@@ -212,11 +212,16 @@ static void zsh_verb(FILE *out, const struct proto_method *m)
 		fputs("'\n", out);
 	}
 	for (const struct hvctl_option *o = hvctl_verbs[m->id]->options; o && o->name; o++) {
-		fprintf(out, "\t\t\t'--%s%s[", o->name, o->value ? "=" : "");
+		fprintf(out, "\t\t\t'--%s%s[", o->name,
+			hvctl_option_needs_value(o) ? "="
+			: o->value		    ? "=-"
+						    : "");
 		zsh_text(out, o->doc);
 		fputc(']', out);
-		if (o->value)
+		if (hvctl_option_needs_value(o))
 			fprintf(out, ":%s:%s", o->value, own_is_file(o) ? "_files" : " ");
+		else if (o->value)
+			fputs("::value: ", out);
 		fputs("'\n", out);
 	}
 	for (size_t i = 0; (f = positional(m, i)); i++) {

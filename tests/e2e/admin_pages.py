@@ -107,7 +107,7 @@ class Zsh(unittest.TestCase):
         for verb, options in verbs().items():
             with self.subTest(verb=verb):
                 said = self.offered(verb)
-                found = re.findall(r"^\*?(--[a-z0-9-]+)=?\[", said, re.M)
+                found = re.findall(r"^\*?(--[a-z0-9-]+)=?-?\[", said, re.M)
                 self.assertEqual(sorted(found), sorted({*options, "--socket", "--json", "--help",
                                                         "--version"}))
 

@@ -18,6 +18,8 @@ hvctl_e2e(verbs 300)
 hvctl_e2e(errors 300)
 hvctl_e2e(demo 600)
 hvctl_e2e(readme 300)
+hvctl_e2e(stream 300)
+hvctl_e2e(attach 300)
 
 # The benchmark must run; what it measures is nobody's business here.
 add_test(NAME bench_guest
