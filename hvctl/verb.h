@@ -89,8 +89,8 @@ struct hvctl_call {
 	int fds[HVCTL_FILES_MAX];
 	size_t fd_count;
 	/* hvctl's own options */
-	const char *path;
 	bool raw, all, follow, picture, enter;
+	const char *path;
 	bool argument_given;	      /* the verb's own */
 	uint64_t count;		      /* end after so many; 0: don't */
 	struct json_object *previous; /* watch: the report before; NULL: there was none */
@@ -114,13 +114,13 @@ int hvctl_parse(struct hvctl_call *call, int argc, char **argv);
 int hvctl_attach(struct hvctl_call *call, const char *path, int flags, uint32_t *ret_index);
 void hvctl_call_free(struct hvctl_call *call);
 
-/* Runs the verb of call->method. */
 /* Since some fixed time. */
 uint64_t hvctl_now_ms(void);
 /* One request, and what it came to, printed. */
 int hvctl_run_once(struct hvctl_call *call);
 /* A result or a notification's params, as the daemon sent it, on a line. */
 void hvctl_print_json(const struct hvctl_context *ctx, struct json_object *json);
+/* Runs the verb of call->method. */
 int hvctl_run_verb(struct hvctl_context *ctx, const struct proto_method *method, int argc,
 		   char **argv);
 int hvctl_run_call(struct hvctl_context *ctx, int argc, char **argv);
