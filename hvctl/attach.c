@@ -336,7 +336,7 @@ static const struct hvctl_option type_options[] = {
 };
 
 const struct hvctl_verb hvctl_verb_console_write = {
-	.example = "demo 'echo hello' --enter",
+	.example = "demo hello --enter",
 	.options = type_options,
 	.argument = &type_text,
 	.prepare = prepare_type,

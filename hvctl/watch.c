@@ -238,7 +238,8 @@ static void show_head(const struct hvctl_context *ctx, const struct pair *p)
 	if (p->before)
 		fprintf(ctx->out, ", %s later", text_duration(text, p->ns / 1000000));
 	if (skipped)
-		fprintf(ctx->out, " (%s reports skipped)", text_count(text, skipped));
+		fprintf(ctx->out, ", %s skipped",
+			text_plural(text, sizeof(text), skipped, "report", "reports"));
 	fprintf(ctx->out, "%s\n", text_style(ctx->colour, STYLE_NONE));
 }
 

@@ -229,7 +229,7 @@ of           counter   total  per second  unit
 demo vCPU 0  exit.hlt  1,000           -  exits
 1 counter at 0 left out (--all shows them)
 
-14:13:22.000, 2.000 s later (1 reports skipped)
+14:13:22.000, 2.000 s later, 1 report skipped
 of           counter      total  per second  unit
 demo vCPU 0  exit.hlt    13,000       6,000  exits
 demo vCPU 0  exit.cpuid       3         1.5  exits

@@ -136,12 +136,11 @@ class Verbs(unittest.TestCase):
                 s.close()
                 self.assertIn('"result":' + d.ok("--json", *words).rstrip("\n"), line)
 
-    def test_start(self):
+    def test_start_and_follow(self):
         with Daemon() as d:
             d.ok("create", "h", guest("hello64.elf"))
             self.assertIn("h: running", d.ok("start", "h"))
-            d.wait_end("h")
-            self.assertTrue(d.ok("console", "h").endswith("hello64: done\n"))
+            self.assertTrue(d.ok("console", "h", "--follow").endswith("hello64: done\n"))
             self.assertIn("exited with status 0", d.ok("list"))
 
     def test_environment(self):
