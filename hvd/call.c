@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* What methods share: finding VMs and slots, engine requests, and the engine's errors. */
 #include "hvd/call.h"
+#include "hvd/conn.h"
 #include "hvd/log.h"
 #include "hvd/requests.h"
 #include <inttypes.h>
 #include <string.h>
+
+#define PROGRESS_MS 100 /* between two notifications of a request */
 
 /* --- errors ------------------------------------------------------------------------- */
 
@@ -166,6 +169,22 @@ static void on_done(void *ctx, const struct engine_event *ev)
 	log_set_context(NULL);
 }
 
+/* Never after the reply: the engine tells nothing of a request behind its completion. */
+static void on_progress(void *ctx, const struct engine_event *ev)
+{
+	const struct submission *s = ctx;
+	struct call *c = s->call;
+	const struct proto_progress progress = {.id = c->id, .done = ev->done, .total = ev->total};
+	const uint64_t now = hvd_now_ms();
+
+	if (c->progress_ms && now - c->progress_ms < PROGRESS_MS)
+		return;
+	if (!conn_has_room(c->conn))
+		return;
+	c->progress_ms = now;
+	conn_notify(c->conn, PROTO_NOTIFICATION_progress, &progress);
+}
+
 static void submit(struct call *c, const struct engine_request *req, const void *payload,
 		   size_t payload_bytes, const int *fds, size_t fd_count, call_done_fn *done,
 		   bool wants_errors)
@@ -175,9 +194,15 @@ static void submit(struct call *c, const struct engine_request *req, const void 
 	int r = -ENOMEM;
 
 	if (s) {
+		const struct request_watch watch = {
+			.done = on_done,
+			.progress = c->wants_progress ? on_progress : NULL,
+			.ctx = s,
+		};
+
 		*s = (struct submission){c, done, wants_errors};
-		r = requests_submit_long(c->hvd, req, payload, payload_bytes, fds, fd_count,
-					 &(struct request_watch){on_done, NULL, s}, &c->token);
+		r = requests_submit_long(c->hvd, req, payload, payload_bytes, fds, fd_count, &watch,
+					 &c->token);
 	}
 	c->submitted = !r;
 	if (!r)

@@ -38,8 +38,10 @@ struct call {
 	/* rpc.c's and call.c's */
 	struct log_context about;
 	struct message *message;
-	uint64_t token;		/* of the engine request in progress */
-	bool submitted;		/* there is one */
+	uint64_t token; /* of the engine request in progress */
+	bool submitted; /* there is one */
+	bool wants_progress;
+	uint64_t progress_ms;	/* when the client was told last; 0: never */
 	struct json_object *id; /* NULL with has_id: null */
 	bool has_id;
 };

@@ -182,6 +182,16 @@ static int read_request(struct json_object *obj, struct request *ret, struct pro
 	return 0;
 }
 
+/* What belongs to a batch, or has no id, could not be told apart by the client. */
+static bool wants_progress(const struct call *c, const struct proto_struct *desc)
+{
+	const struct proto_field *f = NULL;
+
+	if ((c->method->flags & PROTO_METHOD_LONG) && c->id && !c->message->batch)
+		f = proto_field_by_name(desc, "progress");
+	return f && *(const bool *)((const char *)c->params + f->offset);
+}
+
 static struct call *call_new(struct message *m, const struct request *req, struct proto_error *err)
 {
 	const struct proto_struct *desc = req->method->params();
@@ -218,6 +228,7 @@ static struct call *call_new(struct message *m, const struct request *req, struc
 		.uid = m->peer.uid,
 		.pid = m->peer.pid,
 	};
+	c->wants_progress = wants_progress(c, desc);
 	return c;
 }
 

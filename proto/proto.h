@@ -147,6 +147,7 @@ struct proto_struct {
 
 #define PROTO_METHOD_LATE 1u   /* replies may come out of order */
 #define PROTO_METHOD_URGENT 2u /* carried out at once, before requests sent earlier */
+#define PROTO_METHOD_LONG 4u   /* may take long: has the parameter progress */
 
 struct proto_method {
 	enum proto_method_id id;

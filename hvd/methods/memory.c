@@ -97,6 +97,7 @@ static void on_slot_added(struct call *c, const struct engine_event *ev)
 		return;
 	}
 	vm_slot_by_number(c->vm, *number)->ready = true;
+	c->committed = true;
 	call_submit(c, &req, NULL, 0, NULL, 0, on_slots_with_new);
 }
 

@@ -155,6 +155,7 @@ static void undo_creation(struct call *c, uint64_t id, const struct engine_error
 
 	call_error_from_engine(c, why, &creation->error);
 	c->vm->phase = VM_DELETING;
+	c->committed = true;
 	call_submit_raw(c, &req, NULL, 0, NULL, 0, on_undone);
 }
 
@@ -165,6 +166,7 @@ static void on_first_start(struct call *c, const struct engine_event *ev)
 		return;
 	}
 	take_state(c->vm, &ev->state);
+	c->committed = true;
 	get_info(c);
 }
 
@@ -172,6 +174,7 @@ static void on_created(struct call *c, const struct engine_event *ev)
 {
 	const struct proto_vm_create_params *p = c->params;
 	const struct engine_error no_memory = {.code = -ENOMEM};
+	const struct engine_error cancelled = {.code = -ECANCELED};
 	struct engine_request start = {.op = ENGINE_VM_START, .vm = ev->vm};
 	struct proto_error err;
 
@@ -185,13 +188,20 @@ static void on_created(struct call *c, const struct engine_event *ev)
 		undo_creation(c, ev->vm, &no_memory);
 		return;
 	}
+	/* One that has come too late for the creation is not too late for the start. */
+	if (p->start && c->cancelled) {
+		undo_creation(c, ev->vm, &cancelled);
+		return;
+	}
 	log_info("%s: created", c->vm->name);
 	take_state(c->vm, &ev->state);
 	events_publish_vm(c->hvd, PROTO_EVENT_TYPE_VM_CREATED, c->vm);
-	if (p->start)
+	if (p->start) {
 		call_submit_raw(c, &start, NULL, 0, NULL, 0, on_first_start);
-	else
+	} else {
+		c->committed = true;
 		get_info(c);
+	}
 }
 
 static bool open_files(struct call *c, const struct proto_vm_create_params *p, struct files *files,
@@ -303,12 +313,11 @@ static void on_state_changed(struct call *c, const struct engine_event *ev)
 	reply_state(c);
 }
 
-static void change_state(struct call *c, enum engine_op op)
+static void change_state(struct call *c, const char *vm, enum engine_op op)
 {
-	const struct proto_vm_params *p = c->params;
 	struct engine_request req = {.op = op};
 
-	if (!call_find_vm(c, p->vm))
+	if (!call_find_vm(c, vm))
 		return;
 	req.vm = c->vm->id;
 	call_submit(c, &req, NULL, 0, NULL, 0, on_state_changed);
@@ -316,27 +325,37 @@ static void change_state(struct call *c, enum engine_op op)
 
 void method_vm_start(struct call *c)
 {
-	change_state(c, ENGINE_VM_START);
+	const struct proto_vm_long_params *p = c->params;
+
+	change_state(c, p->vm, ENGINE_VM_START);
 }
 
 void method_vm_pause(struct call *c)
 {
-	change_state(c, ENGINE_VM_PAUSE);
+	const struct proto_vm_params *p = c->params;
+
+	change_state(c, p->vm, ENGINE_VM_PAUSE);
 }
 
 void method_vm_resume(struct call *c)
 {
-	change_state(c, ENGINE_VM_RESUME);
+	const struct proto_vm_params *p = c->params;
+
+	change_state(c, p->vm, ENGINE_VM_RESUME);
 }
 
 void method_vm_stop(struct call *c)
 {
-	change_state(c, ENGINE_VM_STOP);
+	const struct proto_vm_params *p = c->params;
+
+	change_state(c, p->vm, ENGINE_VM_STOP);
 }
 
 void method_vm_reset(struct call *c)
 {
-	change_state(c, ENGINE_VM_RESET);
+	const struct proto_vm_long_params *p = c->params;
+
+	change_state(c, p->vm, ENGINE_VM_RESET);
 }
 
 static void on_deleted(struct call *c, const struct engine_event *ev)
@@ -355,7 +374,7 @@ static void on_deleted(struct call *c, const struct engine_event *ev)
 
 void method_vm_delete(struct call *c)
 {
-	const struct proto_vm_params *p = c->params;
+	const struct proto_vm_long_params *p = c->params;
 	struct engine_request req = {.op = ENGINE_VM_DELETE};
 
 	if (!call_find_vm(c, p->vm))

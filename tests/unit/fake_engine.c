@@ -33,7 +33,8 @@ struct engine {
 };
 
 static struct engine *open_engine;
-static unsigned opened;
+static unsigned opened, cancels;
+static bool let_cancel = true;
 static uint32_t held_op;
 static unsigned counts[ENGINE_OP_COUNT];
 static struct engine_error failures[ENGINE_OP_COUNT];
@@ -80,6 +81,27 @@ size_t fake_held(void)
 	for (const struct item *it = open_engine->held; it; it = it->next)
 		n++;
 	return n;
+}
+
+void fake_progress(uint64_t done, uint64_t total)
+{
+	struct item *it = calloc(1, sizeof(*it));
+
+	it->ev.type = ENGINE_EVENT_PROGRESS;
+	it->ev.token = open_engine->held->ev.token;
+	it->ev.done = done;
+	it->ev.total = total;
+	push(open_engine, it);
+}
+
+void fake_let_cancel(bool yes)
+{
+	let_cancel = yes;
+}
+
+unsigned fake_cancels(void)
+{
+	return cancels;
 }
 
 void fake_fail_next(enum engine_op op, const struct engine_error *error)
@@ -189,6 +211,8 @@ int engine_open(const char *name, const struct engine_config *cfg, struct engine
 	open_engine = e;
 	opened++;
 	held_op = 0;
+	cancels = 0;
+	let_cancel = true;
 	memset(counts, 0, sizeof(counts));
 	memset(failures, 0, sizeof(failures));
 	*ret = e;
@@ -510,7 +534,27 @@ const char *engine_field_name(uint32_t field)
 
 void engine_cancel(struct engine *e, uint64_t token)
 {
-	(void)e, (void)token;
+	struct item **link = &e->held, *it;
+	struct fake_vm *vm;
+
+	cancels++;
+	while (*link && (*link)->ev.token != token)
+		link = &(*link)->next;
+	it = *link;
+	if (!it || !let_cancel)
+		return;
+	*link = it->next;
+	if (!*link)
+		e->held_last = link;
+	vm = it->ev.op == ENGINE_VM_CREATE ? find(e, it->ev.vm) : NULL;
+	if (vm)
+		vm->id = 0;
+	if (it->ev.op == ENGINE_VM_START) {
+		vm = find(e, it->ev.vm);
+		vm->state.state = ENGINE_STATE_SHUTOFF;
+	}
+	fail(&it->ev, -ECANCELED, ENGINE_FIELD_NONE, "cancelled");
+	push(e, it);
 }
 
 const char *engine_exit_name(uint32_t basic_reason)

@@ -6,6 +6,7 @@
 #ifndef FAKE_ENGINE_H
 #define FAKE_ENGINE_H
 
+#include <stdbool.h>
 #include <vmxcore/engine.h>
 
 /* Completions of this operation wait from now on. */
@@ -13,6 +14,11 @@ void fake_hold(enum engine_op op);
 /* Those waiting complete, and no more are held. */
 void fake_release(void);
 size_t fake_held(void);
+/* The oldest of those held is so far. */
+void fake_progress(uint64_t done, uint64_t total);
+/* Whether engine_cancel() ends a request that is held, as if it had not been begun. */
+void fake_let_cancel(bool yes);
+unsigned fake_cancels(void);
 /* The next request of this operation fails so. */
 void fake_fail_next(enum engine_op op, const struct engine_error *error);
 /* The guest of the newest VM does something. */

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # The daemon's server, over the fake engine.
-foreach(t server server_fds server_clients streams)
+foreach(t server server_fds server_clients streams requests)
   hvd_test(test_${t} SOURCES unit/test_${t}.c unit/server_rig.c unit/fake_engine.c
     LIBS hvd_daemon LABELS unit TIMEOUT 120)
 endforeach()
