@@ -66,12 +66,28 @@ static bool is_member(gid_t gid, gid_t own, const gid_t *groups, size_t count)
 	return false;
 }
 
+bool access_is_owner(const struct peer *peer, uid_t own_uid)
+{
+	return peer->uid == 0 || peer->uid == own_uid;
+}
+
+const char *access_check_count(const struct access_counts *counts, bool owner)
+{
+	const unsigned reserve = owner ? 0 : counts->total_max / 8;
+
+	if (counts->total >= counts->total_max - reserve)
+		return "too many clients are connected";
+	if (!owner && counts->of_uid >= counts->of_uid_max)
+		return "too many clients of this uid are connected";
+	return NULL;
+}
+
 void access_decide(const struct access_rules *rules, uid_t own_uid, const gid_t *groups,
 		   size_t count, struct peer *peer)
 {
 	peer->has_role = false;
 	peer->role = PROTO_ROLE_OBSERVE;
-	if (peer->uid == 0 || peer->uid == own_uid) {
+	if (access_is_owner(peer, own_uid)) {
 		peer->has_role = true;
 		peer->role = PROTO_ROLE_ADMIN;
 		return;

@@ -27,6 +27,12 @@ struct peer {
 	uint32_t role; /* PROTO_ROLE_*: the highest; valid with has_role */
 };
 
+/* Clients that are connected, and the bounds on them. */
+struct access_counts {
+	unsigned total, total_max;
+	unsigned of_uid, of_uid_max;
+};
+
 struct access_rules {
 	bool by_groups; /* false: root and the daemon's own user alone */
 	struct {
@@ -46,6 +52,13 @@ void access_decide(const struct access_rules *rules, uid_t own_uid, const gid_t 
  * the client's to choose. 0, -EACCES (no role; *ret is filled), or another errno.
  */
 int access_identify(int fd, const struct access_rules *rules, struct peer *ret);
+/* Root, or the daemon's own user. */
+bool access_is_owner(const struct peer *peer, uid_t own_uid);
+/*
+ * Whether one more client may come: NULL; else why not. An eighth of the total is for owners,
+ * who have no bound of their own. Pure.
+ */
+const char *access_check_count(const struct access_counts *counts, bool owner);
 bool access_allows(const struct peer *peer, uint32_t role);
 /* "the role observe", "no role" */
 const char *access_role_text(const struct peer *peer);

@@ -11,6 +11,7 @@
 
 const struct hvd_bounds hvd_default_bounds = {
 	.connections = 64,
+	.connections_per_uid = 32,
 	.waits_per_connection = 64,
 	.requests_per_connection = 128,
 	.subscriptions_per_connection = 32,

@@ -19,6 +19,7 @@
 /* Bounds of the server; tests make them small. */
 struct hvd_bounds {
 	unsigned connections;
+	unsigned connections_per_uid; /* but root and the daemon's own user */
 	unsigned waits_per_connection;
 	unsigned requests_per_connection; /* waiting; beyond it, the client isn't read */
 	unsigned subscriptions_per_connection;

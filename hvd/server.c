@@ -58,11 +58,25 @@ static void turn_away(struct server *s, int fd, const struct peer *peer, enum pr
 	close(fd);
 }
 
+/* NULL: one more may come. */
+static const char *check_count(const struct server *s, const struct peer *peer)
+{
+	const struct hvd_bounds *bounds = &s->hvd->config.bounds;
+	struct access_counts counts = {.total = s->conns.count,
+				       .total_max = bounds->connections,
+				       .of_uid_max = bounds->connections_per_uid};
+
+	for (const struct conn *c = s->conns.first; c; c = c->next)
+		counts.of_uid += c->peer.uid == peer->uid;
+	return access_check_count(&counts, access_is_owner(peer, geteuid()));
+}
+
 static void welcome(struct server *s, int fd)
 {
 	struct peer peer = {.uid = (uid_t)-1};
 	const struct access_rules *rules = &s->hvd->rules;
 	const int r = access_identify(fd, rules, &peer);
+	const char *full = check_count(s, &peer);
 	char text[PROTO_TEXT_LEN];
 
 	snprintf(text, sizeof(text), "uid %u has no role: %s", (unsigned)peer.uid,
@@ -72,8 +86,8 @@ static void welcome(struct server *s, int fd)
 		turn_away(s, fd, &peer, PROTO_ERROR_DENIED, text);
 	else if (r)
 		turn_away(s, fd, &peer, PROTO_ERROR_DENIED, "who it is can't be found out");
-	else if (s->conns.count >= s->hvd->config.bounds.connections)
-		turn_away(s, fd, &peer, PROTO_ERROR_LIMIT, "too many clients are connected");
+	else if (full)
+		turn_away(s, fd, &peer, PROTO_ERROR_LIMIT, full);
 	else if (conn_new(s->hvd, &s->conns, fd, &peer))
 		turn_away(s, fd, &peer, PROTO_ERROR_NO_MEMORY, "out of memory");
 }

@@ -65,6 +65,7 @@ void method_daemon_info(struct call *c)
 		.batch_requests = PROTO_BATCH_MAX,
 		.message_descriptors = PROTO_FDS_MAX,
 		.connections = b->connections,
+		.connections_per_uid = b->connections_per_uid,
 		.output_bytes = b->output_bytes,
 		.client_timeout_ms = b->client_timeout_ms,
 		.waits_per_connection = b->waits_per_connection,

@@ -192,6 +192,7 @@ static const struct {
 	{"tlb", "none", NULL},
 	{"unsafe-hooks", "1", "yes"},
 	{"connections", "4096", NULL},
+	{"connections-per-uid", "7", NULL},
 	{"waits-per-connection", "1", NULL},
 	{"requests-per-connection", "1", NULL},
 	{"subscriptions-per-connection", "1024", NULL},
