@@ -109,6 +109,33 @@ static const struct {
 	{ADMIN, OBSERVE, true},	  {ADMIN, OPERATE, true},    {ADMIN, ADMIN, true},
 };
 
+static const struct {
+	struct access_counts counts;
+	bool owner, ok;
+} crowds[] = {
+	{{.total = 0, .total_max = 64, .of_uid = 0, .of_uid_max = 32}, false, true},
+	{{.total = 55, .total_max = 64, .of_uid = 31, .of_uid_max = 32}, false, true},
+	{{.total = 55, .total_max = 64, .of_uid = 32, .of_uid_max = 32}, false, false},
+	{{.total = 55, .total_max = 64, .of_uid = 33, .of_uid_max = 32}, false, false},
+	{{.total = 56, .total_max = 64, .of_uid = 1, .of_uid_max = 32}, false, false},
+	{{.total = 56, .total_max = 64, .of_uid = 56, .of_uid_max = 32}, true, true},
+	{{.total = 63, .total_max = 64, .of_uid = 0, .of_uid_max = 32}, true, true},
+	{{.total = 64, .total_max = 64, .of_uid = 0, .of_uid_max = 32}, true, false},
+	/* a reload has lowered the bound */
+	{{.total = 64, .total_max = 8, .of_uid = 0, .of_uid_max = 32}, true, false},
+	{{.total = 6, .total_max = 7, .of_uid = 0, .of_uid_max = 1}, false, true},
+	{{.total = 0, .total_max = 1, .of_uid = 0, .of_uid_max = 1}, false, true},
+	{{.total = 1, .total_max = 1, .of_uid = 0, .of_uid_max = 1}, false, false},
+};
+
+static void test_crowds(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(crowds) / sizeof(crowds[0]); i++)
+		if (!access_check_count(&crowds[i].counts, crowds[i].owner) != crowds[i].ok)
+			fail_msg("crowd %zu", i);
+}
+
 static void test_permissions(void **state)
 {
 	(void)state;
@@ -199,9 +226,10 @@ static void test_denials_of_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_decisions),      cmocka_unit_test(test_permissions),
-		cmocka_unit_test(test_identify),       cmocka_unit_test(test_find_groups),
-		cmocka_unit_test(test_denials_of_one), cmocka_unit_test(test_denials_of_many),
+		cmocka_unit_test(test_decisions),	cmocka_unit_test(test_crowds),
+		cmocka_unit_test(test_permissions),	cmocka_unit_test(test_identify),
+		cmocka_unit_test(test_find_groups),	cmocka_unit_test(test_denials_of_one),
+		cmocka_unit_test(test_denials_of_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
