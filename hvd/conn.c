@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define MESSAGES_PER_TURN 32 /* of one connection, before the others get theirs */
+#define COPY_MAX (64u << 10) /* bytes */
 #define LOOK_MS 1000	     /* between looks for what no event tells of */
 
 static void turn(struct conn *c);
@@ -177,24 +178,21 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 void conn_notify(struct conn *c, enum proto_notification_id id, const void *params)
 {
 	const struct proto_notification *n = &proto_notifications[id];
-	struct json_object *v = proto_encode(n->params(), params), *obj = json_object_new_object();
-	const char *text = NULL;
-	size_t len = 0;
+	struct proto_text text = {.data = NULL};
 
-	if (v && obj) {
-		json_object_object_add(obj, "jsonrpc", json_object_new_string("2.0"));
-		json_object_object_add(obj, "method", json_object_new_string(n->name));
-		json_object_object_add(obj, "params", v);
-		text = proto_json_text(obj, &len);
-	} else {
-		json_object_put(v);
-	}
+	if (c->gone)
+		return;
+	proto_text_literal(&text, "{\"jsonrpc\":\"2.0\",\"method\":\"");
+	proto_text_add(&text, n->name, strlen(n->name));
+	proto_text_literal(&text, "\",\"params\":");
+	proto_print(&text, n->params(), params);
+	proto_text_literal(&text, "}\n");
 	/* One that is missing can't be told of either. */
-	if (!text || evbuffer_add(c->out, text, len) || evbuffer_add(c->out, "\n", 1)) {
+	if (text.failed || evbuffer_add(c->out, text.data, text.size)) {
 		conn_drop(c, "out of memory for a notification");
 		conn_client_is_gone(c);
 	}
-	json_object_put(obj);
+	proto_text_free(&text);
 	conn_wake(c);
 }
 
@@ -223,7 +221,33 @@ static void take_off_late(struct conn *c, struct task *t)
 	c->late_count--;
 }
 
-static void on_message_done(void *ctx, struct message *m, struct evbuffer *reply)
+static void free_reply(const void *data, size_t size, void *ctx)
+{
+	(void)size, (void)ctx;
+	free((void *)(uintptr_t)data);
+}
+
+/* A large one is not copied again. */
+static void queue_reply(struct conn *c, struct proto_text *reply)
+{
+	int r;
+
+	if (c->gone || !reply->size)
+		return;
+	if (reply->size < COPY_MAX) {
+		r = evbuffer_add(c->out, reply->data, reply->size);
+	} else {
+		r = evbuffer_add_reference(c->out, reply->data, reply->size, free_reply, NULL);
+		if (!r)
+			*reply = (struct proto_text){.data = NULL};
+	}
+	if (r) {
+		conn_drop(c, "out of memory for a reply");
+		conn_client_is_gone(c);
+	}
+}
+
+static void on_message_done(void *ctx, struct message *m, struct proto_text *reply)
 {
 	struct task *t = ctx;
 	struct conn *c = t->conn;
@@ -233,8 +257,7 @@ static void on_message_done(void *ctx, struct message *m, struct evbuffer *reply
 	else
 		take_off_late(c, t);
 	free(t);
-	if (!c->gone)
-		evbuffer_add_buffer(c->out, reply);
+	queue_reply(c, reply);
 	conn_streams_begin(c, m);
 	conn_wake(c);
 }

@@ -14,7 +14,7 @@ struct message {
 	struct peer peer;
 	message_done_fn *done;
 	void *ctx;
-	struct evbuffer *out;
+	struct proto_text out;
 	struct json_object *root;
 	struct proto_error refusal; /* with refused: instead of requests */
 	bool refused, batch, late, urgent, cancelled, pumping;
@@ -40,12 +40,9 @@ struct message *message_new(struct hvd *h, struct conn *conn, const int *fds, si
 {
 	struct message *m = calloc(1, sizeof(*m));
 
-	if (m)
-		m->out = evbuffer_new();
-	if (!m || !m->out) {
+	if (!m) {
 		for (size_t i = 0; i < fd_count; i++)
 			close(fds[i]);
-		free(m);
 		return NULL;
 	}
 	m->hvd = h;
@@ -64,50 +61,71 @@ void message_free(struct message *m)
 	for (size_t i = 0; i < m->fd_count; i++)
 		close(m->fds[i]);
 	json_object_put(m->root);
-	evbuffer_free(m->out);
+	proto_text_free(&m->out);
 	free(m);
 }
 
 /* --- replies ------------------------------------------------------------------------ */
 
-/* Puts {"jsonrpc","id",key:value} into the reply; takes value. */
-static void put_reply(struct message *m, struct json_object *id, const char *key,
-		      struct json_object *value)
+/* {"jsonrpc","id",key: */
+static void begin_reply(struct message *m, struct json_object *id, const char *key)
 {
-	struct json_object *reply = json_object_new_object();
-	const char *text = NULL;
-	size_t len = 0;
+	struct proto_text *t = &m->out;
 
-	if (reply && value) {
-		json_object_object_add(reply, "jsonrpc", json_object_new_string("2.0"));
-		json_object_object_add(reply, "id", json_object_get(id));
-		json_object_object_add(reply, key, value);
-		text = proto_json_text(reply, &len);
-	} else {
-		json_object_put(value);
-	}
-	if (!text)
-		log_error("out of memory for a reply");
-	if (text) {
-		if (m->batch)
-			evbuffer_add(m->out, m->replies ? "," : "[", 1);
-		evbuffer_add(m->out, text, len);
-		m->replies++;
-	}
-	json_object_put(reply);
+	if (m->batch)
+		proto_text_add(t, m->replies ? "," : "[", 1);
+	proto_text_literal(t, "{\"jsonrpc\":\"2.0\",\"id\":");
+	proto_text_json(t, id);
+	proto_text_literal(t, ",\"");
+	proto_text_add(t, key, strlen(key));
+	proto_text_literal(t, "\":");
+}
+
+static void end_reply(struct message *m)
+{
+	proto_text_literal(&m->out, "}");
+	m->replies++;
 }
 
 static void put_error(struct message *m, struct json_object *id, const struct proto_error *err,
 		      const char *method)
 {
-	put_reply(m, id, "error", proto_error_json(err, method));
+	struct json_object *v = proto_error_json(err, method);
+
+	begin_reply(m, id, "error");
+	m->out.failed |= !v;
+	proto_text_json(&m->out, v);
+	end_reply(m);
+	json_object_put(v);
+}
+
+static void put_result(struct message *m, const struct call *c, const void *result)
+{
+	const size_t before = m->out.size;
+	struct proto_error err;
+
+	begin_reply(m, c->id, "result");
+	proto_print(&m->out, c->method->result(), result);
+	end_reply(m);
+	if (!m->out.failed)
+		return;
+	/* The error is shorter; what was there before it is still there. */
+	m->out.failed = false;
+	m->out.size = before;
+	m->replies--;
+	proto_fail(&err, PROTO_ERROR_NO_MEMORY, "", "out of memory for the reply");
+	put_error(m, c->id, &err, c->method->name);
 }
 
 static void finish(struct message *m)
 {
 	if (m->replies)
-		evbuffer_add(m->out, m->batch ? "]\n" : "\n", m->batch ? 2 : 1);
-	m->done(m->ctx, m, m->out);
+		proto_text_add(&m->out, m->batch ? "]\n" : "\n", m->batch ? 2 : 1);
+	if (m->out.failed) {
+		log_error("out of memory for a reply");
+		m->out.size = 0;
+	}
+	m->done(m->ctx, m, &m->out);
 	message_free(m);
 }
 
@@ -266,7 +284,7 @@ static int check_allowed(struct message *m, size_t i, const struct request *req,
 				  "nothing was done: the daemon is stopping, or the client gone");
 	if (!access_allows(&m->peer, req->method->role))
 		return deny(m, req->method, err);
-	if (m->batch && evbuffer_get_length(m->out) > RPC_BATCH_REPLY_MAX) {
+	if (m->batch && m->out.size > RPC_BATCH_REPLY_MAX) {
 		proto_fail(err, PROTO_ERROR_TOO_LARGE, "",
 			   "the batch's replies are too large already; nothing was done");
 		err->has_limit = true;
@@ -330,18 +348,8 @@ static void call_end(struct call *c)
 
 void call_reply(struct call *c, const void *result)
 {
-	struct proto_error err;
-	struct json_object *v;
-
-	if (c->has_id) {
-		v = proto_encode(c->method->result(), result);
-		if (v) {
-			put_reply(c->message, c->id, "result", v);
-		} else {
-			proto_fail(&err, PROTO_ERROR_NO_MEMORY, "", "out of memory for the reply");
-			put_error(c->message, c->id, &err, c->method->name);
-		}
-	}
+	if (c->has_id)
+		put_result(c->message, c, result);
 	call_end(c);
 }
 

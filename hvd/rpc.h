@@ -8,15 +8,15 @@
 
 #include "hvd/access.h"
 #include "hvd/hvd.h"
-#include <event2/buffer.h>
 
 #define RPC_BATCH_REPLY_MAX (8u << 20) /* bytes after which a batch's other requests fail */
 
 struct conn;
 struct message;
 
-/* reply: lines to send, maybe none; the callee empties it. The message is gone afterwards. */
-typedef void message_done_fn(void *ctx, struct message *m, struct evbuffer *reply);
+/* reply: lines to send, maybe none; the callee may take its data. The message is gone afterwards.
+ */
+typedef void message_done_fn(void *ctx, struct message *m, struct proto_text *reply);
 
 /* Takes the descriptors, which it closes in the end. NULL: out of memory (they are closed). */
 struct message *message_new(struct hvd *h, struct conn *conn, const int *fds, size_t fd_count,

@@ -9,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NUMBER_MAX 128 /* characters */
+#define SCRATCH_BYTES 1024u /* for most messages, on the stack */
+#define NUMBER_MAX 128	    /* characters */
 
 struct parser {
 	const char *text, *p, *end;
-	char *scratch; /* as long as the text: no string gets longer by unescaping */
+	char *scratch; /* one longer than the text: no string gets longer by unescaping, and each
+			* has two quotes where here is one NUL */
 	size_t values, max_values;
 	struct proto_error *err;
 };
@@ -280,33 +282,32 @@ static int array(struct parser *ps, unsigned depth, struct json_object **ret)
 /* One "key": value, added to obj. */
 static int member(struct parser *ps, unsigned depth, struct json_object *obj)
 {
+	char *const key = ps->scratch;
 	struct json_object *item;
-	char *key = NULL;
 	size_t len;
 	int r;
 
 	skip_space(ps);
 	if (!take(ps, '"'))
 		return bad(ps, "an object needs a key in quotes here");
-	r = string(ps, ps->scratch, &len);
+	r = string(ps, key, &len);
 	if (r < 0)
 		return r;
-	if (json_object_object_get_ex(obj, ps->scratch, NULL))
-		return proto_fail(ps->err, PROTO_ERROR_PARSE, ps->scratch,
+	if (json_object_object_get_ex(obj, key, NULL))
+		return proto_fail(ps->err, PROTO_ERROR_PARSE, key,
 				  "the key is given twice (byte %zu)",
 				  (size_t)(ps->p - ps->text) + 1);
 	skip_space(ps);
 	if (!take(ps, ':'))
 		return bad(ps, "a key needs : behind it");
-	key = strndup(ps->scratch, len); /* the value needs the scratch */
-	if (!key)
-		return -ENOMEM;
+	ps->scratch += len + 1; /* the value has what is behind the key */
 	r = value(ps, depth + 1, &item);
-	if (!r && json_object_object_add(obj, key, item)) {
+	ps->scratch = key;
+	/* That the key is new has just been seen. */
+	if (!r && json_object_object_add_ex(obj, key, item, JSON_C_OBJECT_ADD_KEY_IS_NEW)) {
 		json_object_put(item);
 		r = -ENOMEM;
 	}
-	free(key);
 	return r;
 }
 
@@ -366,13 +367,17 @@ static int value(struct parser *ps, unsigned depth, struct json_object **ret)
 static int parse(const char *text, size_t len, size_t max_values, struct json_object **ret,
 		 struct proto_error *err)
 {
-	struct parser ps = {
-		.text = text, .p = text, .end = text + len, .max_values = max_values, .err = err};
+	char small[SCRATCH_BYTES], *scratch = len < sizeof(small) ? small : malloc(len + 1);
+	struct parser ps = {.text = text,
+			    .p = text,
+			    .end = text + len,
+			    .max_values = max_values,
+			    .err = err,
+			    .scratch = scratch};
 	struct json_object *obj = NULL;
 	int r;
 
-	ps.scratch = malloc(len + 1);
-	if (!ps.scratch)
+	if (!scratch)
 		return proto_fail(err, PROTO_ERROR_NO_MEMORY, "", "out of memory");
 	r = value(&ps, 1, &obj);
 	if (r >= 0) {
@@ -380,7 +385,8 @@ static int parse(const char *text, size_t len, size_t max_values, struct json_ob
 		if (ps.p != ps.end)
 			r = bad(&ps, "something follows the message");
 	}
-	free(ps.scratch);
+	if (scratch != small)
+		free(scratch);
 	if (r == -ENOMEM)
 		proto_fail(err, PROTO_ERROR_NO_MEMORY, "", "out of memory");
 	if (r < 0) {

@@ -254,6 +254,23 @@ struct json_object *proto_encode(const struct proto_struct *desc, const void *in
  */
 struct json_object *proto_encode_params(const struct proto_struct *desc, const void *in);
 
+/* Text that grows; zero-initialise it. What is added once it has failed is lost. */
+struct proto_text {
+	char *data; /* not NUL-terminated */
+	size_t size, room;
+	bool failed; /* out of memory */
+};
+
+void proto_text_add(struct proto_text *t, const char *s, size_t n);
+#define proto_text_literal(t, s) proto_text_add(t, s, sizeof(s) - 1)
+/* As proto_json_text() prints it. */
+void proto_text_json(struct proto_text *t, struct json_object *obj);
+/* Room for n more bytes; NULL: out of memory. */
+char *proto_text_room(struct proto_text *t, size_t n);
+void proto_text_free(struct proto_text *t);
+/* What proto_encode() and proto_json_text() would give, byte for byte, without objects. */
+void proto_print(struct proto_text *t, const struct proto_struct *desc, const void *in);
+
 /* --- structures <- text of people ---------------------------------------------------------- */
 
 /*

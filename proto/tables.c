@@ -2,6 +2,8 @@
 /* The descriptors, from the tables. */
 #include "proto/proto.h"
 #include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -117,11 +119,40 @@ const struct proto_notification proto_notifications[PROTO_NOTIFICATION_COUNT] = 
 #undef NOTIFICATION
 };
 
-const struct proto_method *proto_method_by_name(const char *name)
+/* The methods, ordered by name. */
+static const struct proto_method *by_name[PROTO_METHOD_COUNT];
+static pthread_once_t sorted = PTHREAD_ONCE_INIT;
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct proto_method *const *m = a, *const *n = b;
+
+	return strcmp((*m)->name, (*n)->name);
+}
+
+static void sort_methods(void)
 {
 	for (size_t i = 0; i < PROTO_METHOD_COUNT; i++)
-		if (!strcmp(proto_methods[i].name, name))
-			return &proto_methods[i];
+		by_name[i] = &proto_methods[i];
+	qsort(by_name, PROTO_METHOD_COUNT, sizeof(by_name[0]), compare_names);
+}
+
+const struct proto_method *proto_method_by_name(const char *name)
+{
+	size_t low = 0, high = PROTO_METHOD_COUNT;
+
+	pthread_once(&sorted, sort_methods);
+	while (low < high) {
+		const size_t mid = low + (high - low) / 2;
+		const int order = strcmp(by_name[mid]->name, name);
+
+		if (!order)
+			return by_name[mid];
+		if (order < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
 	return NULL;
 }
 

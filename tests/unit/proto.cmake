@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 hvd_test(test_codec SOURCES unit/test_codec.c LIBS proto LABELS unit TIMEOUT 60)
+hvd_test(test_print SOURCES unit/test_print.c LIBS proto LABELS unit TIMEOUT 60)
 hvd_test(test_framing SOURCES unit/test_framing.c LIBS proto LABELS unit TIMEOUT 60)
 # The reference is what the tables say.
 add_test(NAME docs_api_current COMMAND sh -c
