@@ -6,7 +6,8 @@
 #include <unistd.h>
 
 #define VMS 64
-#define CONSOLE 65536
+#define CONSOLE (1 << 20)
+#define TRACE 30000
 
 struct fake_vm {
 	uint64_t id; /* 0: free */
@@ -15,7 +16,14 @@ struct fake_vm {
 	size_t slots_count;
 	uint8_t memory[1 << 20];
 	char console[CONSOLE];
-	size_t console_bytes;
+	size_t console_bytes, console_first;
+	size_t input_room, input_bytes;
+	struct {
+		struct engine_trace_set set;
+		struct engine_trace_record records[TRACE];
+		uint32_t count, room;
+		uint64_t seq, told;
+	} trace;
 	uint32_t vcpus;
 };
 
@@ -169,6 +177,66 @@ void fake_change_state(uint32_t state, uint32_t reason)
 	push(e, it);
 }
 
+void fake_restart(void)
+{
+	struct fake_vm *vm = find(open_engine, open_engine->newest);
+
+	vm->console_bytes = vm->console_first = 0;
+	fake_change_state(ENGINE_STATE_RUNNING, ENGINE_REASON_STARTED);
+}
+
+void fake_forget_console(size_t offset)
+{
+	find(open_engine, open_engine->newest)->console_first = offset;
+}
+
+void fake_set_input_room(size_t bytes)
+{
+	find(open_engine, open_engine->newest)->input_room = bytes;
+}
+
+void fake_set_trace_room(uint32_t records)
+{
+	find(open_engine, open_engine->newest)->trace.room = records;
+}
+
+static bool is_traced(const struct engine_trace_set *set, const struct engine_trace_record *r)
+{
+	const bool all = !(set->exits[0] | set->exits[1]);
+
+	return set->kinds >> r->kind & 1 && (set->vcpu == UINT32_MAX || set->vcpu == r->vcpu) &&
+	       (r->kind != ENGINE_TRACE_EXIT || all ||
+		set->exits[r->exit_reason / 64] >> r->exit_reason % 64 & 1);
+}
+
+void fake_trace(const struct engine_trace_record *record)
+{
+	struct engine *e = open_engine;
+	struct fake_vm *vm = find(e, e->newest);
+	struct item *it;
+
+	if (!is_traced(&vm->trace.set, record))
+		return;
+	vm->trace.seq++;
+	if (vm->trace.count == vm->trace.room)
+		return;
+	vm->trace.records[vm->trace.count] = *record;
+	vm->trace.records[vm->trace.count++].seq = vm->trace.seq - 1;
+	it = calloc(1, sizeof(*it));
+	it->ev.type = ENGINE_EVENT_TRACE;
+	it->ev.vm = vm->id;
+	push(e, it);
+}
+
+void fake_notice(const struct engine_notice *notice)
+{
+	struct item *it = calloc(1, sizeof(*it));
+
+	it->ev.type = ENGINE_EVENT_NOTICE;
+	it->ev.notice = *notice;
+	push(open_engine, it);
+}
+
 /* --- the table --------------------------------------------------------------------------- */
 
 size_t engine_count(void)
@@ -305,6 +373,8 @@ static void create(struct engine *e, const struct engine_request *req, struct en
 	}
 	memset(vm, 0, sizeof(*vm));
 	vm->id = ++e->next_id;
+	vm->trace.room = TRACE;
+	vm->input_room = CONSOLE;
 	vm->vcpus = req->u.create.vcpus;
 	vm->state.state = ENGINE_STATE_SHUTOFF;
 	vm->state.reason = ENGINE_REASON_CREATED;
@@ -342,7 +412,7 @@ static bool move(struct fake_vm *vm, uint32_t op, struct engine_event *ev)
 		if (op == ENGINE_VM_DELETE)
 			vm->id = 0;
 		if (op == ENGINE_VM_START)
-			vm->console_bytes = 0;
+			vm->console_bytes = vm->console_first = 0;
 		vm->state.state = moves[i].to;
 		vm->state.reason = moves[i].reason;
 		ev->state = vm->state;
@@ -384,13 +454,61 @@ static void walk(const struct engine_request *req, struct engine_event *ev)
 
 static void console(struct fake_vm *vm, const struct engine_request *req, struct engine_event *ev)
 {
-	const uint64_t offset = req->u.console.offset;
+	const uint64_t offset = req->u.console.offset < vm->console_first ? vm->console_first
+									  : req->u.console.offset;
 	size_t n = offset < vm->console_bytes ? vm->console_bytes - offset : 0;
 
 	n = n < req->u.console.max_bytes ? n : req->u.console.max_bytes;
 	memcpy(payload(ev, n), vm->console + (n ? offset : 0), n);
 	ev->first = offset;
 	ev->total = vm->console_bytes;
+}
+
+static void input(struct fake_vm *vm, const struct engine_request *req, struct engine_event *ev)
+{
+	const size_t n = req->u.console_write.size_bytes, room = vm->input_room;
+
+	ev->total = n < room ? n : room;
+	vm->input_room -= ev->total;
+	vm->input_bytes += ev->total;
+	ev->first = vm->input_bytes;
+}
+
+static void set_trace(struct fake_vm *vm, const struct engine_request *req, struct engine_event *ev)
+{
+	ev->total = vm->trace.seq - vm->trace.told;
+	vm->trace.set = req->u.trace_set;
+	vm->trace.count = 0;
+	vm->trace.seq = vm->trace.told = 0;
+}
+
+static void read_trace(struct fake_vm *vm, const struct engine_request *req,
+		       struct engine_event *ev)
+{
+	const uint32_t max = req->u.trace_read.max;
+	const uint32_t n = vm->trace.count < max ? vm->trace.count : max;
+	struct engine_trace_record *out = payload(ev, n * sizeof(*out));
+
+	memcpy(out, vm->trace.records, n * sizeof(*out));
+	vm->trace.count -= n;
+	memmove(vm->trace.records, vm->trace.records + n, vm->trace.count * sizeof(*out));
+	ev->total = (n ? out[0].seq : vm->trace.seq) - vm->trace.told;
+	vm->trace.told = n ? out[n - 1].seq + 1 : vm->trace.seq;
+}
+
+static void counters(const struct engine_request *req, struct engine_event *ev)
+{
+	static const char *const names[] = {"exit.cpuid", "exit.hlt", "invept"};
+	struct engine_stat *s = payload(ev, 3 * sizeof(*s));
+
+	for (uint32_t i = 0; i < 3; i++) {
+		s[i] = (struct engine_stat){.vm = req->vm,
+					    .scope = req->vm ? ENGINE_SCOPE_VM
+							     : ENGINE_SCOPE_PROCESSOR,
+					    .value = counts[ENGINE_STATS],
+					    .observable = 1};
+		snprintf(s[i].name, sizeof(s[i].name), "%s", names[i]);
+	}
 }
 
 static void change(const void *data, struct engine_event *ev)
@@ -477,6 +595,14 @@ static void perform(struct engine *e, const struct engine_request *req, const vo
 		console(vm, req, ev);
 	else if (req->op == ENGINE_TLB_STATS)
 		stats(req, ev);
+	else if (req->op == ENGINE_STATS)
+		counters(req, ev);
+	else if (req->op == ENGINE_CONSOLE_WRITE)
+		input(vm, req, ev);
+	else if (req->op == ENGINE_TRACE_SET)
+		set_trace(vm, req, ev);
+	else if (req->op == ENGINE_TRACE_READ)
+		read_trace(vm, req, ev);
 }
 
 int engine_submit(struct engine *e, const struct engine_request *req, const void *data,
@@ -559,5 +685,8 @@ void engine_cancel(struct engine *e, uint64_t token)
 
 const char *engine_exit_name(uint32_t basic_reason)
 {
-	return basic_reason == 10 ? "cpuid" : NULL;
+	static const char *const names[] = {
+		[10] = "cpuid", [12] = "hlt", [30] = "io-instruction", [48] = "ept-violation"};
+
+	return basic_reason < sizeof(names) / sizeof(names[0]) ? names[basic_reason] : NULL;
 }

@@ -24,6 +24,17 @@ void fake_fail_next(enum engine_op op, const struct engine_error *error);
 /* The guest of the newest VM does something. */
 void fake_print(const char *text);
 void fake_change_state(uint32_t state, uint32_t reason);
+/* It is started anew, with an empty console. */
+void fake_restart(void);
+/* Of what it has printed, nothing before this offset is kept any more. */
+void fake_forget_console(size_t offset);
+/* Room in its serial port's input. */
+void fake_set_input_room(size_t bytes);
+/* A record of its trace, if it is asked for: seq is filled in. It is lost if there is no room. */
+void fake_trace(const struct engine_trace_record *record);
+/* ... of so many, whatever is asked for. */
+void fake_set_trace_room(uint32_t records);
+void fake_notice(const struct engine_notice *notice);
 /* Requests of this operation so far. */
 unsigned fake_count(enum engine_op op);
 /* The latest request, and a checksum of the descriptors' content that came with it. */
