@@ -305,6 +305,82 @@ static void batch(struct contract *c)
 	end(c, vm);
 }
 
+#define WIDE 9u
+#define WIDE_GPA UINT64_C(0x40000000)
+#define WIDE_PAGES 65536u /* as many operations as a batch may have */
+
+/* Page i of the guest's is page (i * factor + 1) modulo their number of the slot's. */
+static void wide_batch(struct engine_map_op *ops, uint32_t kind, uint32_t factor)
+{
+	uint32_t i;
+
+	for (i = 0; i < WIDE_PAGES; i++)
+		ops[i] = (struct engine_map_op){
+			.kind = kind,
+			/* In an order that is not that of the addresses. */
+			.gpa = WIDE_GPA + (uint64_t)(i * 40503u % WIDE_PAGES) * 4096,
+			.size_bytes = 4096,
+			.offset_bytes =
+				(uint64_t)((i * 40503u % WIDE_PAGES * factor + 1) % WIDE_PAGES) *
+				4096,
+			.slot = WIDE,
+			.prot = ENGINE_PROT_R | ENGINE_PROT_W,
+			.memtype = 6,
+		};
+}
+
+static void check_wide(struct contract *c, uint64_t vm, uint32_t factor)
+{
+	uint32_t i, word;
+
+	for (i = 0; i < WIDE_PAGES; i += 4091) {
+		gpa_read(c, vm, WIDE_GPA + (uint64_t)i * 4096, &word, 4);
+		assert_int_equal(word, (i * factor + 1) % WIDE_PAGES);
+	}
+}
+
+/* As many operations as there may be; that the last can't be done leaves all as it was. */
+static void largest_batch(struct contract *c)
+{
+	uint64_t vm = guest_and_spare(c, VMX_SIZE_4K);
+	struct engine_map_op *ops = calloc(WIDE_PAGES, sizeof(*ops));
+	struct engine_request req = {.op = ENGINE_MEM_APPLY, .vm = vm};
+	struct engine_event ev;
+	uint32_t i, factor;
+
+	assert_non_null(ops);
+	req.u.apply.count = WIDE_PAGES;
+	slot_add(c, vm, WIDE, (uint64_t)WIDE_PAGES * 4096);
+	for (factor = 1; factor < 6; factor += 2)
+		for (i = 0; i < WIDE_PAGES; i += 4091) {
+			uint32_t page = (i * factor + 1) % WIDE_PAGES;
+
+			slot_write(c, vm, WIDE, (uint64_t)page * 4096, &page, sizeof(page));
+		}
+	wide_batch(ops, ENGINE_MAP, 1);
+	ev = call_ok(c, &req, ops, WIDE_PAGES * sizeof(*ops));
+	assert_int_equal(((struct engine_change *)ev.payload)->entries_written, WIDE_PAGES);
+	engine_event_release(&ev);
+	check_wide(c, vm, 1);
+	wide_batch(ops, ENGINE_REMAP, 3);
+	ops[WIDE_PAGES - 1].gpa = WIDE_GPA + (uint64_t)WIDE_PAGES * 4096;
+	ev = call(c, &req, ops, WIDE_PAGES * sizeof(*ops), NULL, 0);
+	assert_int_equal(ev.error.code, -ENOENT);
+	assert_int_equal(ev.error.index, WIDE_PAGES - 1);
+	engine_event_release(&ev);
+	check_wide(c, vm, 1);
+	for (factor = 3; factor < 6; factor += 2) {
+		wide_batch(ops, ENGINE_REMAP, factor);
+		ev = call_ok(c, &req, ops, WIDE_PAGES * sizeof(*ops));
+		engine_event_release(&ev);
+		check_wide(c, vm, factor);
+		assert_int_equal(agent_do(c, vm, AGENT_READ, WIDE_GPA + 4091 * 4096, 0),
+				 (4091 * factor + 1) % WIDE_PAGES);
+	}
+	free(ops);
+	end(c, vm);
+}
+
 /* The guest's memory read and written by its three kinds of addresses is one memory. */
 static void three_addresses(struct contract *c)
 {
@@ -406,6 +482,7 @@ const struct contract_case mapping_cases[] = {
 	{"fetch_hole", fetch_hole, 0},
 	{"dry_run", dry_run, 0},
 	{"batch", batch, 0},
+	{"largest_batch", largest_batch, 0},
 	{"three_addresses", three_addresses, 0},
 	{"code_written", code_written, 0},
 	{"code_remapped", code_remapped, 0},

@@ -379,23 +379,44 @@ static void compare_conflicts(const struct core_conflict *got, const struct core
 }
 
 #define BATCH_MAX 12u
+#define LARGE_BATCH 3000u
 
-static void one_batch(struct oracle *o)
+/* What the array says of a batch; *ret_want: the first operation that can't be done. */
+static int model_batch(struct oracle *o, const struct core_map_op *ops, size_t count,
+		       struct core_conflict *ret_want)
 {
-	struct core_map_op ops[BATCH_MAX];
-	size_t count = 1 + rnd(o, rnd(o, 2) ? 2 : BATCH_MAX);
-	struct core_change change, dry;
-	struct core_conflict want = {0}, got = {0};
-	int rc = 0, dry_rc;
+	int rc = 0;
 
 	memcpy(o->next, o->now, o->pages * sizeof(*o->now));
-	for (size_t i = 0; i < count; i++) {
-		random_op(o, &ops[i]);
-		if (rc != 0)
-			continue; /* it is never looked at */
-		rc = model_op(o, &ops[i], &want);
-		want.op_index = (uint32_t)i;
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		ret_want->op_index = (uint32_t)i;
+		rc = model_op(o, &ops[i], ret_want);
 	}
+	return rc;
+}
+
+static void accept(struct oracle *o, const struct core_change *change)
+{
+	struct leaf *before = o->leaves;
+	uint64_t tables_before = o->tables;
+	struct page *t = o->now;
+
+	o->now = o->next;
+	o->next = t;
+	o->leaves = leaves_of(o, o->now);
+	o->tables = tables_for(o, o->leaves);
+	check_ept(o);
+	check_change(o, before, tables_before, change);
+	free(before);
+	o->successes++;
+}
+
+static void check_batch(struct oracle *o, const struct core_map_op *ops, size_t count)
+{
+	struct core_change change, dry;
+	struct core_conflict want = {0}, got = {0};
+	int rc = model_batch(o, ops, count, &want), dry_rc;
+
 	memset(&dry, 0xee, sizeof(dry));
 	memset(&change, 0xee, sizeof(change));
 	dry_rc = core_as_apply(o->as, &o->m.core->cpus[0], ops, count, CORE_CHANGE_DRY_RUN, &dry,
@@ -412,20 +433,105 @@ static void one_batch(struct oracle *o)
 		check_ept(o);
 		o->failures[rc == -EEXIST ? 0 : rc == -ENOENT ? 1 : 2]++;
 	} else {
-		struct leaf *before = o->leaves;
-		uint64_t tables_before = o->tables;
-		struct page *t = o->now;
-
-		o->now = o->next;
-		o->next = t;
-		o->leaves = leaves_of(o, o->now);
-		o->tables = tables_for(o, o->leaves);
-		check_ept(o);
-		check_change(o, before, tables_before, &change);
-		free(before);
-		o->successes++;
+		accept(o, &change);
 	}
 	check_list(o);
+}
+
+static void one_batch(struct oracle *o)
+{
+	struct core_map_op ops[BATCH_MAX];
+	size_t count = 1 + rnd(o, rnd(o, 2) ? 2 : BATCH_MAX);
+	struct core_conflict ignored;
+	int rc = 0;
+
+	/* Each follows the state that those before it lead to. */
+	memcpy(o->next, o->now, o->pages * sizeof(*o->now));
+	for (size_t i = 0; i < count; i++) {
+		random_op(o, &ops[i]);
+		if (rc == 0)
+			rc = model_op(o, &ops[i], &ignored);
+	}
+	check_batch(o, ops, count);
+}
+
+/* One operation that can be done, on one to three pages from first on. */
+static size_t fitting_op(struct oracle *o, size_t first, struct core_map_op *op)
+{
+	size_t most = 1 + rnd(o, 3), n = 1;
+	bool mapped = o->now[first].slot != 0;
+
+	while (n < most && first + n < o->pages && (o->now[first + n].slot != 0) == mapped)
+		n++;
+	*op = (struct core_map_op){
+		.kind = mapped ? CORE_UNMAP + (uint32_t)rnd(o, 3) : CORE_MAP,
+		.prot = rnd(o, 2) ? CORE_PROT_RWX : CORE_PROT_R,
+		.memtype = CORE_MT_WB,
+		.gpa = gpa(o->base + first * VMX_PAGE_SIZE),
+		.size = n * VMX_PAGE_SIZE,
+		.slot = &o->slots[rnd(o, SLOTS)],
+	};
+	op->offset = rnd(o, 2) && first + n <= op->slot->size / VMX_PAGE_SIZE
+			     ? first * VMX_PAGE_SIZE
+			     : rnd(o, op->slot->size / VMX_PAGE_SIZE - n + 1) * VMX_PAGE_SIZE;
+	return n;
+}
+
+/* Everything anew, as one range: each of the last operation's places was another's before. */
+static void one_renewal(struct oracle *o, struct core_map_op *ops)
+{
+	size_t count = 0;
+
+	for (size_t i = 0, n; i < o->pages; i += n) {
+		for (n = 1; i + n < o->pages && !o->now[i + n].slot == !o->now[i].slot;)
+			n++;
+		if (o->now[i].slot == 0)
+			continue;
+		if (count == LARGE_BATCH)
+			return;
+		ops[count++] = (struct core_map_op){.kind = CORE_UNMAP,
+						    .gpa = gpa(o->base + i * VMX_PAGE_SIZE),
+						    .size = n * VMX_PAGE_SIZE};
+	}
+	ops[count++] = (struct core_map_op){.kind = CORE_MAP,
+					    .prot = CORE_PROT_RWX,
+					    .memtype = CORE_MT_WB,
+					    .gpa = gpa(o->base),
+					    .size = o->pages * VMX_PAGE_SIZE,
+					    .slot = &o->slots[0]};
+	check_batch(o, ops, count);
+}
+
+static void shuffle(struct oracle *o, struct core_map_op *ops, size_t count)
+{
+	for (size_t i = count; i-- > 1;) {
+		size_t k = rnd(o, i + 1);
+		struct core_map_op t = ops[i];
+
+		ops[i] = ops[k];
+		ops[k] = t;
+	}
+}
+
+/*
+ * Thousands of operations on places apart, in any order; sometimes one among them that
+ * touches another's place, or can't be done.
+ */
+static void one_large_batch(struct oracle *o, struct core_map_op *ops)
+{
+	size_t max = 2 + rnd(o, rnd(o, 3) ? LARGE_BATCH : 60), count = 0;
+	size_t at = rnd(o, rnd(o, 2) ? 8 : o->pages - 1), gap = rnd(o, 2) ? 1 : 16;
+
+	for (; at < o->pages && count < max; at += rnd(o, gap))
+		at += fitting_op(o, at, &ops[count++]);
+	if (rnd(o, 4) != 0)
+		shuffle(o, ops, count);
+	memcpy(o->next, o->now, o->pages * sizeof(*o->now));
+	if (rnd(o, 3) == 0)
+		random_op(o, &ops[rnd(o, count)]);
+	if (rnd(o, 8) == 0)
+		ops[rnd(o, count)].prot = 2;
+	check_batch(o, ops, count);
 }
 
 /* The sanitizers' builds are an order slower: they look for other things. */
@@ -436,11 +542,13 @@ static void one_batch(struct oracle *o)
 #endif
 
 static void run_oracle(size_t pages, uint64_t max_page_bytes, bool scatter, unsigned batches,
-		       uint64_t seed)
+		       uint64_t seed, bool large)
 {
+	struct core_map_op *ops = calloc(LARGE_BATCH + 2, sizeof(*ops));
 	static const uint64_t slot_pages[SLOTS] = {0, 3000, 513};
 	struct oracle o = {.pages = pages, .max_page_bytes = max_page_bytes, .random = seed};
 
+	assert_non_null(ops);
 	mem_machine_start(&o.m, &(struct mem_machine_config){.scatter = scatter, .seed = seed});
 	o.base = GiB(seed % 3);
 	for (uint32_t s = 0; s < SLOTS; s++)
@@ -456,8 +564,16 @@ static void run_oracle(size_t pages, uint64_t max_page_bytes, bool scatter, unsi
 	/* The processor has used it, so that changes flush. */
 	inval_enter(&o.m.core->cpus[0], o.as);
 	inval_leave(&o.m.core->cpus[0]);
-	for (unsigned i = 0; i < batches; i++)
-		one_batch(&o);
+	for (unsigned i = 0; i < batches; i++) {
+		unsigned which = large ? (unsigned)rnd(&o, 8) : 7;
+
+		if (which == 0)
+			one_renewal(&o, ops);
+		else if (which < 6)
+			one_large_batch(&o, ops);
+		else
+			one_batch(&o);
+	}
 	/* The test is worth something only if each kind of thing happened. */
 	assert_true(o.successes > batches / 8);
 	assert_true(o.failures[0] > 0 && o.failures[1] > 0 && o.failures[2] > 0);
@@ -474,31 +590,40 @@ static void run_oracle(size_t pages, uint64_t max_page_bytes, bool scatter, unsi
 	free(o.leaves);
 	free(o.now);
 	free(o.next);
+	free(ops);
 }
 
 static void test_oracle_4k(void **state)
 {
 	(void)state;
-	run_oracle(4096, VMX_SIZE_4K, false, BATCHES(700), 1);
+	run_oracle(4096, VMX_SIZE_4K, false, BATCHES(700), 1, false);
 }
 
 static void test_oracle_2m(void **state)
 {
 	(void)state;
-	run_oracle(4096 + 77, VMX_SIZE_2M, false, BATCHES(1200), 2);
-	run_oracle(8192, VMX_SIZE_2M, false, BATCHES(500), 3);
+	run_oracle(4096 + 77, VMX_SIZE_2M, false, BATCHES(1200), 2, false);
+	run_oracle(8192, VMX_SIZE_2M, false, BATCHES(500), 3, false);
 }
 
 static void test_oracle_scatter(void **state)
 {
 	(void)state;
-	run_oracle(4096, VMX_SIZE_1G, true, BATCHES(500), 4);
+	run_oracle(4096, VMX_SIZE_1G, true, BATCHES(500), 4, false);
 }
 
 static void test_oracle_1g(void **state)
 {
 	(void)state;
-	run_oracle(2 * 262144 + 4096, VMX_SIZE_1G, false, 24, 5);
+	run_oracle(2 * 262144 + 4096, VMX_SIZE_1G, false, 24, 5, false);
+}
+
+static void test_oracle_large_batches(void **state)
+{
+	(void)state;
+	run_oracle(8192, VMX_SIZE_4K, false, BATCHES(400), 6, true);
+	run_oracle(8192, VMX_SIZE_2M, false, BATCHES(400), 7, true);
+	run_oracle(4096, VMX_SIZE_4K, true, BATCHES(200), 8, true);
 }
 
 /* --- many ranges --------------------------------------------------------------------------- */
@@ -1054,12 +1179,19 @@ static void test_quarantine(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_oracle_4k),      cmocka_unit_test(test_oracle_2m),
-		cmocka_unit_test(test_oracle_scatter), cmocka_unit_test(test_oracle_1g),
-		cmocka_unit_test(test_many_ranges),    cmocka_unit_test(test_range_limit),
-		cmocka_unit_test(test_bad_operations), cmocka_unit_test(test_counts),
-		cmocka_unit_test(test_configs),	       cmocka_unit_test(test_out_of_tables),
-		cmocka_unit_test(test_left_out),       cmocka_unit_test(test_left_out_overflow),
+		cmocka_unit_test(test_oracle_4k),
+		cmocka_unit_test(test_oracle_2m),
+		cmocka_unit_test(test_oracle_scatter),
+		cmocka_unit_test(test_oracle_1g),
+		cmocka_unit_test(test_oracle_large_batches),
+		cmocka_unit_test(test_many_ranges),
+		cmocka_unit_test(test_range_limit),
+		cmocka_unit_test(test_bad_operations),
+		cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_configs),
+		cmocka_unit_test(test_out_of_tables),
+		cmocka_unit_test(test_left_out),
+		cmocka_unit_test(test_left_out_overflow),
 		cmocka_unit_test(test_quarantine),
 	};
 

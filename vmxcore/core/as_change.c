@@ -15,63 +15,6 @@
  */
 #include "core/as_internal.h"
 
-/* --- what the operations touch ---------------------------------------------------------------- */
-
-/* Heap sort by first address: no recursion, no worst case, no memory. */
-static void sift_down(struct ept_span *a, size_t root, size_t count)
-{
-	for (;;) {
-		size_t child = 2 * root + 1;
-		struct ept_span t;
-
-		if (child >= count)
-			return;
-		if (child + 1 < count && a[child + 1].first > a[child].first)
-			child++;
-		if (a[root].first >= a[child].first)
-			return;
-		t = a[root];
-		a[root] = a[child];
-		a[child] = t;
-		root = child;
-	}
-}
-
-static void sort_spans(struct ept_span *a, size_t count)
-{
-	for (size_t i = count / 2; i-- > 0;)
-		sift_down(a, i, count);
-	for (size_t end = count; end-- > 1;) {
-		struct ept_span t = a[0];
-
-		a[0] = a[end];
-		a[end] = t;
-		sift_down(a, 0, end);
-	}
-}
-
-static int collect_spans(struct as_change *c)
-{
-	size_t n = 0;
-
-	c->spans = plat_calloc(c->count, sizeof(*c->spans));
-	if (!c->spans)
-		return -ENOMEM;
-	for (size_t i = 0; i < c->count; i++)
-		c->spans[i] = (struct ept_span){c->ops[i].gpa.v, c->ops[i].gpa.v + c->ops[i].size};
-	sort_spans(c->spans, c->count);
-	for (size_t i = 1; i < c->count; i++) {
-		if (c->spans[i].first > c->spans[n].end)
-			c->spans[++n] = c->spans[i];
-		else if (c->spans[i].end > c->spans[n].end)
-			c->spans[n].end = c->spans[i].end;
-	}
-	c->span_count = n + 1;
-	c->result.old_gpa_first = c->spans[0].first;
-	c->result.old_gpa_last = c->spans[n].end - 1;
-	return 0;
-}
-
 /* --- the mapping list as a source of leaves ------------------------------------------------ */
 
 static void source_hole(const struct mem_range *next, uint64_t a, struct ept_piece *ret)
@@ -119,11 +62,14 @@ static void sync_pass(struct as_change *c, bool dry)
 
 static int plan(struct as_change *c)
 {
-	int rc = as_edit_ranges(c);
+	int rc = as_sort_operations(c);
 
 	if (rc)
 		return rc;
-	rc = collect_spans(c);
+	rc = as_edit_ranges(c);
+	if (rc)
+		return rc;
+	rc = as_collect_spans(c);
 	if (rc)
 		return rc;
 	c->sync.ept = &c->as->ept;
@@ -355,6 +301,7 @@ static int change(struct as_change *c)
 	release_reserve(c);
 	plat_free(c->sync.unlinked);
 	plat_free(c->spans);
+	plat_free(c->order);
 	return rc;
 }
 

@@ -29,6 +29,12 @@ struct core_as {
 	struct core_stats stats;
 };
 
+/* An operation's place in the order of address. */
+struct as_order {
+	uint64_t key;
+	uint32_t index; /* of the operation */
+};
+
 /* One change from its plan to its commit; see as_change.c. */
 struct as_change {
 	struct core_as *as;
@@ -39,11 +45,19 @@ struct as_change {
 	struct core_conflict conflict;
 	struct core_change result;
 
+	struct as_order *order; /* count of them */
 	struct mem_ranges edit; /* the list as it will be */
 	struct ept_span *spans; /* what the operations touch */
 	size_t span_count;
 	struct ept_sync sync;
 };
+
+/* as_order.c: fills c->order. -ENOMEM. May sleep. */
+int as_sort_operations(struct as_change *c);
+/* No two operations touch a common place. */
+bool as_operations_apart(const struct as_change *c);
+/* Once the operations are checked: fills c->spans. -ENOMEM. May sleep. */
+int as_collect_spans(struct as_change *c);
 
 /* as_ops.c: applies the operations to c->edit; on an error c->conflict says why. */
 int as_edit_ranges(struct as_change *c);

@@ -168,7 +168,8 @@ static int edit_one(struct as_change *c, const struct core_map_op *op)
 	return 0;
 }
 
-int as_edit_ranges(struct as_change *c)
+/* In the order that was asked for: what is wrong is the first operation that can't be done. */
+static int edit_as_given(struct as_change *c)
 {
 	for (size_t i = 0; i < c->count; i++) {
 		const struct core_map_op *op = &c->ops[i];
@@ -182,4 +183,38 @@ int as_edit_ranges(struct as_change *c)
 		}
 	}
 	return 0;
+}
+
+/*
+ * Operations that are apart see nothing of each other, but for the number of ranges, to
+ * which each adds two at most.
+ */
+static bool any_order_will_do(const struct as_change *c)
+{
+	return c->edit.total + 2 * c->count <= CORE_MAX_RANGES && as_operations_apart(c);
+}
+
+static int edit_by_address(struct as_change *c)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < c->count && rc == 0; i++)
+		rc = edit_one(c, &c->ops[c->order[i].index]);
+	return rc;
+}
+
+int as_edit_ranges(struct as_change *c)
+{
+	int rc;
+
+	if (c->count == 1 || !any_order_will_do(c))
+		return edit_as_given(c);
+	rc = edit_by_address(c);
+	if (rc == 0)
+		return 0;
+	/* Anew, for the error that is the first in the order given. */
+	memset(&c->conflict, 0, sizeof(c->conflict));
+	mem_ranges_abort(&c->edit);
+	rc = mem_ranges_begin(&c->as->ranges, &c->edit);
+	return rc ? rc : edit_as_given(c);
 }

@@ -30,8 +30,15 @@ struct mem_chunk {
 	struct mem_range r[MEM_CHUNK_RANGES];
 };
 
+/* A chunk, with what a search needs of it: it looks into the one chunk where it ends only. */
+struct mem_chunk_ref {
+	uint64_t end; /* of its last range */
+	size_t count; /* of its ranges */
+	struct mem_chunk *chunk;
+};
+
 struct mem_ranges {
-	struct mem_chunk **chunks;
+	struct mem_chunk_ref *dir;
 	size_t count, capacity; /* chunks */
 	size_t total;		/* ranges */
 	uint64_t version;
