@@ -12,7 +12,7 @@ struct contract_case {
 };
 
 extern const struct contract_case lifecycle_cases[], mapping_cases[], guest_cases[],
-	looking_cases[], request_cases[], space_cases[], hand_cases[], trace_cases[], input_cases[],
-	job_cases[];
+	looking_cases[], request_cases[], space_cases[], hand_cases[], trace_cases[],
+	trace_life_cases[], input_cases[], cause_cases[], job_cases[];
 
 #endif

@@ -3,7 +3,8 @@
 # the same cases, but for those that need a capability it has not.
 add_executable(test_engine_contract contract/main.c contract/harness.c contract/lifecycle.c
   contract/mapping.c contract/guest.c contract/looking.c contract/requests.c contract/space.c contract/hand.c
-  contract/trace.c contract/input.c contract/jobs.c contract/slow_file.c)
+  contract/trace.c contract/trace_life.c contract/tracing.c contract/input.c contract/causes.c
+  contract/jobs.c contract/slow_file.c)
 target_include_directories(test_engine_contract PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 add_dependencies(test_engine_contract guest_echo)
 target_compile_definitions(test_engine_contract PRIVATE GUEST_ECHO="$<TARGET_FILE:guest_echo>")

@@ -4,11 +4,11 @@
 
 #include <stdio.h>
 
-#define CASES_MAX 128u
+#define CASES_MAX 256u
 
 static const struct contract_case *const lists[] = {
-	lifecycle_cases, mapping_cases, guest_cases, looking_cases, request_cases,
-	space_cases,	 hand_cases,	trace_cases, input_cases,   job_cases,
+	lifecycle_cases, mapping_cases, guest_cases,	  looking_cases, request_cases, space_cases,
+	hand_cases,	 trace_cases,	trace_life_cases, input_cases,	 cause_cases,	job_cases,
 };
 
 struct run {

@@ -6,6 +6,8 @@ hvd_test(test_inval SOURCES unit/test_inval.c unit/mem_fixture.c LIBS vmxcore_co
   LABELS unit TIMEOUT 300)
 hvd_test(test_inval_protocol SOURCES unit/test_inval_protocol.c LIBS vmxcore_core vmxcore_plat_user
   LABELS unit TIMEOUT 600)
+hvd_test(test_trace SOURCES unit/test_trace.c unit/mem_fixture.c LIBS vmxcore_core vmxcore_plat_user
+  LABELS unit TIMEOUT 300)
 hvd_test(test_ept SOURCES unit/test_ept.c unit/mem_fixture.c LIBS vmxcore_core vmxcore_plat_user
   LABELS unit TIMEOUT 300)
 hvd_test(test_walk SOURCES unit/test_walk.c unit/mem_fixture.c LIBS vmxcore_core vmxcore_plat_user

@@ -11,7 +11,8 @@
 enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCR };
 
 struct step {
-	char op; /* 'r' read and compare, 'w' write, 'l' a byte from the line, 0 end */
+	char op; /* 'r' read and compare, 'w' write, 'l' a byte from the line, 't' one typed at
+		  * the other end, 0 end */
 	uint8_t reg, value;
 };
 
@@ -101,6 +102,62 @@ static const struct script scripts[] = {
 	  {'r', DATA, 'a'},
 	  {'r', IIR, 0x02},
 	  {'r', IIR, 0x01}}},
+	{"typed waits for room",
+	 "",
+	 {{'t', 0, 'a'},
+	  {'t', 0, 'b'},
+	  {'t', 0, 'c'},
+	  {'r', LSR, 0x61},
+	  {'r', LSR, 0x61},
+	  {'r', DATA, 'a'},
+	  {'r', DATA, 'b'},
+	  {'r', LSR, 0x61},
+	  {'r', DATA, 'c'},
+	  {'r', LSR, 0x60},
+	  {'r', DATA, 0}}},
+	{"typed without a look at the status",
+	 "",
+	 {{'w', IIR, 0x01}, {'t', 0, 'a'}, {'t', 0, 'b'}, {'r', DATA, 'a'}, {'r', DATA, 'b'}}},
+	{"typed is a pending condition",
+	 "",
+	 {{'w', IER, 0x01}, {'r', IIR, 0x01}, {'t', 0, 'a'}, {'r', IIR, 0x04}, {'r', DATA, 'a'}}},
+	{"the divisor latch takes nothing",
+	 "",
+	 {{'t', 0, 'a'}, {'w', LCR, 0x80}, {'r', DATA, 0x01}, {'w', LCR, 0x03}, {'r', DATA, 'a'}}},
+	{"typed does not come through a loop",
+	 "",
+	 {{'t', 0, 'a'},
+	  {'w', MCR, 0x10},
+	  {'r', LSR, 0x60},
+	  {'w', DATA, 'x'},
+	  {'r', LSR, 0x61},
+	  {'r', DATA, 'x'},
+	  {'r', LSR, 0x60},
+	  {'w', MCR, 0x00},
+	  {'r', LSR, 0x61},
+	  {'r', DATA, 'a'}}},
+	{"what is in the receiver stays there in loopback",
+	 "",
+	 {{'w', IIR, 0x01},
+	  {'t', 0, 'a'},
+	  {'r', LSR, 0x61},
+	  {'w', MCR, 0x10},
+	  {'t', 0, 'b'},
+	  {'w', DATA, 'x'},
+	  {'w', MCR, 0x00},
+	  {'r', DATA, 'a'},
+	  {'r', DATA, 'x'},
+	  {'r', DATA, 'b'}}},
+	{"a FIFO reset takes only what was received",
+	 "",
+	 {{'w', IIR, 0x01},
+	  {'t', 0, 'a'},
+	  {'r', LSR, 0x61},
+	  {'t', 0, 'b'},
+	  {'w', IIR, 0x03},
+	  {'r', LSR, 0x61},
+	  {'r', DATA, 'b'},
+	  {'r', LSR, 0x60}}},
 };
 
 static void run_script(const struct script *s)
@@ -111,6 +168,7 @@ static void run_script(const struct script *s)
 	const struct step *st;
 	char text[64] = "";
 	uint64_t first;
+	size_t taken;
 
 	console_init(&console, 4096);
 	uart_init(&uart, &console);
@@ -123,6 +181,9 @@ static void run_script(const struct script *s)
 			port_bus_out(&bus, port, 1, st->value);
 		} else if (st->op == 'l') {
 			uart_receive(&uart, st->value);
+		} else if (st->op == 't') {
+			assert_int_equal(console_type(&console, &st->value, 1, &taken), 0);
+			assert_int_equal(taken, 1);
 		} else {
 			got = port_bus_in(&bus, port, 1);
 			if (got != st->value)
@@ -166,6 +227,43 @@ static void test_overrun(void **state)
 	console_fini(&console);
 }
 
+/* With the receiver's room refilled as it is read, all of a long input comes, unharmed. */
+static void test_long_input(void **state)
+{
+	static uint8_t bytes[CONSOLE_INPUT_BYTES];
+	struct console console;
+	struct uart uart;
+	struct port_bus bus = {0};
+	size_t taken, i;
+
+	(void)state;
+	console_init(&console, 1);
+	uart_init(&uart, &console);
+	port_bus_claim(&bus, &uart_com1, &uart);
+	for (i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 7);
+	/* Begins in the middle of the ring, and ends where it is full. */
+	assert_int_equal(console_type(&console, bytes, 1000, &taken), 0);
+	for (i = 0; i < 1000; i++)
+		assert_int_equal(port_bus_in(&bus, 0x3f8, 1), bytes[i]);
+	assert_int_equal(console_type(&console, bytes, sizeof(bytes), &taken), 0);
+	assert_int_equal(taken, sizeof(bytes));
+	assert_int_equal(console_type(&console, bytes, 1, &taken), 0);
+	assert_int_equal(taken, 0);
+	port_bus_out(&bus, 0x3f8 + IIR, 1, 1);
+	for (i = 0; i < sizeof(bytes); i++) {
+		assert_int_equal(console_typed(&console) + uart_received(&uart), sizeof(bytes) - i);
+		assert_int_equal(port_bus_in(&bus, 0x3f8 + LSR, 1), 0x61);
+		assert_true(uart_received(&uart) == (sizeof(bytes) - i < UART_FIFO_BYTES
+							     ? sizeof(bytes) - i
+							     : UART_FIFO_BYTES));
+		assert_int_equal(port_bus_in(&bus, 0x3f8, 1), bytes[i]);
+	}
+	assert_int_equal(port_bus_in(&bus, 0x3f8 + LSR, 1), 0x60);
+	console_clear(&console);
+	console_fini(&console);
+}
+
 /* A 16-bit access reaches two registers, as on the ISA bus. */
 static void test_wide(void **state)
 {
@@ -191,6 +289,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_scripts),
 		cmocka_unit_test(test_overrun),
+		cmocka_unit_test(test_long_input),
 		cmocka_unit_test(test_wide),
 	};
 

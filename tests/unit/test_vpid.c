@@ -47,9 +47,16 @@ static void pool_hands_out_each_once(void **state)
 	unsigned flushes = fake_cpu(m, 0)->invvpid[HW_INVVPID_ALL];
 
 	(void)state;
+	/* One that nobody has taken of is as good as new: VMXON came with a flush. */
+	core_vpid_pool_init(&cpu->vpids, 5);
+	assert_int_equal(core_vpid_left(cpu), 5);
+	assert_true(core_vpid_take(cpu, &a, NULL, 0));
+	assert_int_equal(a.vpid, 1);
+	assert_int_equal(fake_cpu(m, 0)->invvpid[HW_INVVPID_ALL], flushes);
 	core_vpid_pool_init(&cpu->vpids, 3);
 	/* A pool that was in use begins anew with a flush. */
 	assert_int_equal(core_vpid_left(cpu), 0);
+	a = (struct core_vpid){0};
 	assert_true(core_vpid_take(cpu, &a, NULL, 0));
 	assert_int_equal(fake_cpu(m, 0)->invvpid[HW_INVVPID_ALL], flushes + 1);
 	assert_int_equal(a.vpid, 1);

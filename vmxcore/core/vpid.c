@@ -13,10 +13,13 @@ void core_vpid_pool_init(struct core_vpid_pool *pool, uint32_t limit)
 {
 	if (limit == 0 || limit > CORE_VPID_MAX)
 		limit = CORE_VPID_MAX;
-	/* A pool that was in use is exhausted: the next take begins a generation. */
-	pool->next = pool->generation == 0 ? 1 : limit + 1;
-	if (pool->generation == 0)
+	if (pool->generation == 0) {
 		pool->generation = 1;
+		pool->next = 1;
+	}
+	/* A pool that was in use is exhausted: the next take begins a generation. */
+	if (pool->next != 1)
+		pool->next = limit + 1;
 	pool->limit = limit;
 }
 
