@@ -18,9 +18,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "say.h"
+
+#define FUZZ_IOCTLS 100000
+
 static int kernel_log = -1;
 
-__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
+void say(const char *format, ...)
 {
 	char line[256] = "init: ";
 	va_list args;
@@ -92,6 +96,8 @@ int main(void)
 	unload("vmxcore");
 	/* What the self-test had left in CR4 would be "in use". */
 	load("vmxcore", "");
+	test_device();
+	test_device_fuzz(FUZZ_IOCTLS);
 	unload("vmxcore");
 
 	say("end");

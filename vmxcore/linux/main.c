@@ -3,6 +3,7 @@
 #define pr_fmt(fmt) "vmxcore: " fmt
 #include <linux/module.h>
 
+#include "dev.h"
 #include "machine.h"
 #include "selftest.h"
 
@@ -20,16 +21,18 @@ static int __init vmxcore_init(void)
 	err = machine_init();
 	if (err)
 		return err;
-	if (selftest) {
+	if (selftest)
 		err = selftest_run(selftest);
-		if (err)
-			machine_exit();
-	}
+	if (!err)
+		err = dev_init();
+	if (err)
+		machine_exit();
 	return err;
 }
 
 static void __exit vmxcore_exit(void)
 {
+	dev_exit();
 	machine_exit();
 }
 

@@ -2,12 +2,16 @@
 /* plat.h over the Linux kernel; see plat/kernel.h. */
 #include <linux/atomic.h>
 #include <linux/build_bug.h>
+#include <linux/capability.h>
+#include <linux/cred.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/irqflags.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/overflow.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/user.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/spinlock.h>
@@ -17,12 +21,13 @@
 #include "plat/kernel.h"
 
 #define MAX_CPUS 64u
-#define MAX_MEM_BYTES (UINT64_C(64) << 30)
+#define MAX_MEM_BYTES PLAT_KERNEL_MEM_MAX
 #define HUGE_ORDER 9u /* 2 MiB */
 
 struct plat {
 	unsigned int cpus;
 	atomic64_t pages;
+	atomic64_t pinned;
 };
 
 /* One entry a 4 KiB page, whatever it was allocated as: extents are found by looking
@@ -31,6 +36,7 @@ struct plat_mem {
 	uint64_t count;
 	struct page **page;
 	u8 *order;
+	struct user_struct *user; /* pinned: who is charged; order is NULL */
 };
 
 static atomic64_t blocks = ATOMIC64_INIT(0);
@@ -46,6 +52,7 @@ int plat_kernel_create(unsigned int cpus, struct plat **ret)
 		return -ENOMEM;
 	p->cpus = cpus;
 	atomic64_set(&p->pages, 0);
+	atomic64_set(&p->pinned, 0);
 	*ret = p;
 	return 0;
 }
@@ -191,11 +198,107 @@ out:
 	return err;
 }
 
+/* --- slots that are a process's memory ----------------------------------------------------- */
+
+#define PIN_PAGES_AT_A_TIME 512ul /* then it may be interrupted */
+
+/* As the kernel's other users of long-term pins do: by user, so that it outlives the mm. */
+static int charge_user(struct user_struct *user, uint64_t pages)
+{
+	uint64_t limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	uint64_t now = (uint64_t)atomic_long_add_return((long)pages, &user->locked_vm);
+
+	if (now <= limit || capable(CAP_IPC_LOCK))
+		return 0;
+	atomic_long_sub((long)pages, &user->locked_vm);
+	return -EPERM;
+}
+
+static void unpin(struct plat *p, struct plat_mem *m, uint64_t pages)
+{
+	/* The guest wrote where no page table of the process's tells. */
+	unpin_user_pages_dirty_lock(m->page, pages, true);
+	atomic64_sub((long)pages, &p->pinned);
+}
+
+static int pin(struct plat *p, struct plat_mem *m, unsigned long address)
+{
+	uint64_t done = 0;
+
+	while (done < m->count) {
+		unsigned long n = min_t(uint64_t, m->count - done, PIN_PAGES_AT_A_TIME);
+		int got;
+
+		if (fatal_signal_pending(current)) {
+			unpin(p, m, done);
+			return -EINTR;
+		}
+		got = pin_user_pages_fast(address + (done << PAGE_SHIFT), (int)n,
+					  FOLL_WRITE | FOLL_LONGTERM, m->page + done);
+		if (got <= 0) {
+			unpin(p, m, done);
+			return got ? got : -EFAULT;
+		}
+		atomic64_add(got, &p->pinned);
+		done += (uint64_t)got;
+		cond_resched();
+	}
+	return 0;
+}
+
+int plat_kernel_mem_pin(struct plat *p, uint64_t address, uint64_t size, struct plat_mem **ret)
+{
+	struct plat_mem *m;
+	int err;
+
+	if (size == 0 || size % PAGE_SIZE || size > MAX_MEM_BYTES || address % PAGE_SIZE ||
+	    address >= TASK_SIZE_MAX || size > TASK_SIZE_MAX - address)
+		return -EINVAL;
+	m = plat_calloc(1, sizeof(*m));
+	if (!m)
+		return -ENOMEM;
+	m->count = size >> PAGE_SHIFT;
+	m->user = get_uid(current_user());
+	m->page = plat_calloc(m->count, sizeof(struct page *));
+	err = m->page ? charge_user(m->user, m->count) : -ENOMEM;
+	if (err)
+		goto out;
+	err = pin(p, m, address);
+	if (err)
+		goto out_charge;
+	*ret = m;
+	return 0;
+
+out_charge:
+	atomic_long_sub((long)m->count, &m->user->locked_vm);
+out:
+	free_uid(m->user);
+	plat_free(m->page);
+	plat_free(m);
+	return err;
+}
+
+uint64_t plat_kernel_pages_pinned(const struct plat *p)
+{
+	return (uint64_t)atomic64_read(&p->pinned);
+}
+
+static void mem_release_pages(struct plat *p, struct plat_mem *m)
+{
+	if (!m->user) {
+		mem_free_pages(p, m);
+		return;
+	}
+	unpin(p, m, m->count);
+	atomic_long_sub((long)m->count, &m->user->locked_vm);
+	free_uid(m->user);
+}
+
 void plat_kernel_mem_destroy(struct plat *p, struct plat_mem *m)
 {
 	if (!m)
 		return;
-	mem_free_pages(p, m);
+	mem_release_pages(p, m);
 	plat_free(m->order);
 	plat_free(m->page);
 	plat_free(m);

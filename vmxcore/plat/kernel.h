@@ -18,6 +18,8 @@ uint64_t plat_kernel_destroy(struct plat *p);
 uint64_t plat_kernel_blocks_used(void);
 uint64_t plat_kernel_pages_used(const struct plat *p);
 
+#define PLAT_KERNEL_MEM_MAX (UINT64_C(64) << 30) /* bytes of one slot */
+
 enum plat_kernel_mem {
 	PLAT_KERNEL_MEM_SCATTERED, /* single pages */
 	PLAT_KERNEL_MEM_HUGE_2M,   /* 2 MiB blocks where they can be had */
@@ -27,6 +29,15 @@ enum plat_kernel_mem {
  */
 int plat_kernel_mem_create(struct plat *p, enum plat_kernel_mem kind, uint64_t size,
 			   struct plat_mem **ret);
+/*
+ * The calling process's memory at address, pinned for writing and for long, and charged to its
+ * user's RLIMIT_MEMLOCK; it outlives the mapping, and the process. -EINVAL address or size
+ * (multiples of 4096, at most 64 GiB), -EPERM beyond the limit, -EFAULT it can't be pinned,
+ * -EINTR the process is to die, -ENOMEM. May sleep.
+ */
+int plat_kernel_mem_pin(struct plat *p, uint64_t address, uint64_t size, struct plat_mem **ret);
+/* Pages that are pinned now. */
+uint64_t plat_kernel_pages_pinned(const struct plat *p);
 /* The caller has seen to it that nothing maps it any more. May sleep. */
 void plat_kernel_mem_destroy(struct plat *p, struct plat_mem *m);
 /* Copies between a slot and a buffer; -ERANGE outside. */
