@@ -20,6 +20,7 @@
 #define DEV_MAX_VCPUS 64u
 #define DEV_MAX_SLOTS 1024u
 #define DEV_MAX_RANGES 4096u
+#define DEV_MAX_TRACE_READ 4096u
 #define DEV_MAX_DATA (1u << 20)
 #define DEV_MAX_DIRTY_BYTES (UINT64_C(32) << 30)
 

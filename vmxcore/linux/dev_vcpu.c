@@ -377,8 +377,8 @@ static int vcpu_release(struct inode *inode, struct file *file)
 
 	mutex_lock(&vm->lock);
 	vm->vcpus[core_vcpu_index(v->core)] = NULL;
-	mutex_unlock(&vm->lock);
 	vcpu_free(v);
+	mutex_unlock(&vm->lock);
 	dev_vm_put(vm);
 	return 0;
 }

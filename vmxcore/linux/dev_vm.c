@@ -2,6 +2,7 @@
 /* A VM's descriptor: slots, mappings, guest memory, invalidations by hand. */
 #include <linux/anon_inodes.h>
 #include <linux/fs.h>
+#include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/preempt.h>
 #include <linux/sched/mm.h>
@@ -476,6 +477,78 @@ static long stats(void *object, void *arg)
 		       : 0;
 }
 
+/* --- the trace ------------------------------------------------------------------------------- */
+
+/* Atomic, as the ring's lock wants. */
+static u64 trace_clock(void *ctx)
+{
+	return ktime_get_ns();
+}
+
+static long trace_set(void *object, void *arg)
+{
+	struct dev_vm *vm = object;
+	const struct vmxcore_trace_set *s = arg;
+	const struct core_trace_settings settings = {
+		.kinds = s->kinds,
+		.vcpu = s->vcpu,
+		.exits = {s->exits[0], s->exits[1]},
+		.records = s->records,
+		.guest_time = trace_clock,
+	};
+
+	if (s->pad)
+		return -EINVAL;
+	return core_trace_set(core_vm_trace(vm->core), &settings);
+}
+
+static void fill_record(struct vmxcore_trace_record *out, const struct core_trace_record *r)
+{
+	*out = (struct vmxcore_trace_record){
+		.seq = r->seq,
+		.time_ns = r->guest_time,
+		.rip = r->rip,
+		.gpa = r->gpa.v,
+		.gva = r->gva.v,
+		.qualification = r->qualification,
+		.ep4ta = r->ep4ta,
+		.vcpu = r->vcpu,
+		.processor = r->processor,
+		.exit_reason = r->exit_reason,
+		.vpid = r->vpid,
+		.kind = r->kind,
+		.invalidation = r->insn,
+		.cause = r->cause,
+		.gva_valid = r->gva_valid,
+	};
+}
+
+static long trace_read(void *object, void *arg)
+{
+	struct dev_vm *vm = object;
+	struct vmxcore_trace_read *q = arg;
+	struct vmxcore_trace_record *out;
+	struct core_trace_record *found;
+	size_t n, i;
+	long err = -ENOMEM;
+
+	if (q->pad || q->count == 0 || q->count > DEV_MAX_TRACE_READ)
+		return -EINVAL;
+	found = kvcalloc(q->count, sizeof(*found), GFP_KERNEL_ACCOUNT);
+	out = kvcalloc(q->count, sizeof(*out), GFP_KERNEL_ACCOUNT);
+	if (!found || !out)
+		goto out;
+	n = core_trace_read(core_vm_trace(vm->core), found, q->count, &q->lost);
+	for (i = 0; i < n; i++)
+		fill_record(&out[i], &found[i]);
+	q->count = (u32)n;
+	err = copy_to_user(u64_to_user_ptr(q->records), out, n * sizeof(*out)) ? -EFAULT : 0;
+out:
+	kvfree(out);
+	kvfree(found);
+	return err;
+}
+
 static long create_vcpu(void *object, void *arg)
 {
 	return dev_vcpu_create(object, arg);
@@ -497,6 +570,8 @@ static const struct dev_ioctl rows[] = {
 	{VMXCORE_SET_CPUID, set_cpuid},
 	{VMXCORE_INVALIDATE, invalidate},
 	{VMXCORE_STATS, stats},
+	{VMXCORE_TRACE_SET, trace_set},
+	{VMXCORE_TRACE_READ, trace_read},
 	{VMXCORE_CREATE_VCPU, create_vcpu},
 };
 

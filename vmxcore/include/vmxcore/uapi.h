@@ -62,7 +62,7 @@ struct vmxcore_info {
 #define VMXCORE_VM_ACCESSED_DIRTY (1u << 1)
 
 struct vmxcore_create_vm {
-	__u32 flags;	      /* VMXCORE_VM_* */
+	__u32 flags; /* VMXCORE_VM_* */
 	__u32 pad;
 	__u64 max_page_bytes; /* largest EPT leaf; 0: the largest offered */
 };
@@ -232,6 +232,41 @@ struct vmxcore_stats {
 	__u32 processor; /* ~0: the VM's */
 };
 
+/*
+ * What of the VM is traced from now on; records that were not read are dropped. kinds: bits
+ * 1 exits, 2 EPT violations and misconfigurations, 4 invalidations; 0: nothing, and the
+ * room goes. exits: of kind exit, bit n: basic reason n; both 0: every reason.
+ */
+struct vmxcore_trace_set {
+	__u64 exits[2];
+	__u32 kinds;
+	__u32 records; /* room, 1..65536 */
+	__u32 vcpu;    /* this one only; ~0: all */
+	__u32 pad;
+};
+
+struct vmxcore_trace_record {
+	__u64 seq;     /* of the VM, since tracing was set: lost ones leave a gap */
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u64 rip, gpa, gva, qualification, ep4ta;
+	__u32 vcpu; /* ~0: none */
+	__u16 processor, exit_reason, vpid;
+	__u8 kind;	   /* 0 exit, 1 violation, 2 invalidation */
+	__u8 invalidation; /* as in struct vmxcore_invalidate */
+	__u8 cause;	   /* as enum engine_trace_cause */
+	__u8 gva_valid;
+	__u8 pad[2];
+};
+
+/* Oldest first; count: room, 1..4096, and then how many there are. */
+struct vmxcore_trace_read {
+	__u64 records;
+	__u32 count;
+	__u32 pad;
+	/* ret */
+	__u64 lost; /* before the first of them, for want of room */
+};
+
 #define VMXCORE_ADD_SLOT _IOW(VMXCORE_IO, 0x10, struct vmxcore_slot)
 #define VMXCORE_REMOVE_SLOT _IOW(VMXCORE_IO, 0x11, struct vmxcore_slot_number)
 #define VMXCORE_SLOT_INFO _IOWR(VMXCORE_IO, 0x12, struct vmxcore_slot_info)
@@ -244,6 +279,8 @@ struct vmxcore_stats {
 #define VMXCORE_SET_CPUID _IOW(VMXCORE_IO, 0x19, struct vmxcore_cpuid)
 #define VMXCORE_INVALIDATE _IOW(VMXCORE_IO, 0x1a, struct vmxcore_invalidate)
 #define VMXCORE_STATS _IOWR(VMXCORE_IO, 0x1b, struct vmxcore_stats)
+#define VMXCORE_TRACE_SET _IOW(VMXCORE_IO, 0x1c, struct vmxcore_trace_set)
+#define VMXCORE_TRACE_READ _IOWR(VMXCORE_IO, 0x1d, struct vmxcore_trace_read)
 
 /* --- a vCPU --------------------------------------------------------------------------- */
 
