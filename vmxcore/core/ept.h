@@ -166,6 +166,13 @@ struct ept_stage {
 	bool linked;
 };
 
+/* What a change of an entry has in common with others that need the same invalidation. */
+struct ept_kin {
+	uint64_t old, new; /* but for the address */
+	uint64_t level;	   /* 0: none yet */
+	uint64_t moved;	   /* 1: the address changed */
+};
+
 /*
  * A pass over the spans. A dry pass reads only, and counts exactly what the same pass
  * would do: tables to allocate and to unlink, so that they can be reserved.
@@ -194,7 +201,8 @@ struct ept_sync {
 	bool failed; /* to allocate */
 
 	/* Progress. */
-	size_t at; /* span */
+	struct ept_kin kin; /* the last that was judged */
+	size_t at;	    /* span */
 	size_t stage_at;
 	uint64_t since_break;
 	struct ept_piece piece;

@@ -63,6 +63,7 @@ int ept_stage_build(struct ept_sync *s, struct ept_stage *st, uint64_t *direct, 
 	int rc;
 
 	s->decision = (struct inval_decision){0};
+	s->kin.level = 0;
 	reset(s);
 	s->allocate = true;
 	entry = entry ? entry : &absent;

@@ -40,7 +40,27 @@ enum ept_target ept_target_of(struct ept_sync *s, unsigned level, uint64_t first
 	return EPT_TARGET_LEAF;
 }
 
-void ept_judge(struct ept_sync *s, unsigned level, uint64_t first, uint64_t old, uint64_t new)
+/*
+ * The decision depends on an entry's address only in that it changes or not, and most of a
+ * large change is like what it began with: what has been joined once need not be again.
+ */
+static bool judged_before(struct ept_sync *s, unsigned level, uint64_t old, uint64_t new)
+{
+	struct ept_kin *k = &s->kin;
+	uint64_t moved = (old ^ new) & EPT_ADDR ? 1 : 0;
+
+	old &= ~EPT_ADDR;
+	new &= ~EPT_ADDR;
+	if (k->old == old && k->new == new && k->level == level && k->moved == moved)
+		return true;
+	k->old = old;
+	k->new = new;
+	k->level = level;
+	k->moved = moved;
+	return false;
+}
+
+static void judge(struct ept_sync *s, unsigned level, uint64_t first, uint64_t old, uint64_t new)
 {
 	const struct ept_rules *rules = &s->ept->rules;
 	uint64_t span = ept_span_bytes(level);
@@ -62,6 +82,14 @@ void ept_judge(struct ept_sync *s, unsigned level, uint64_t first, uint64_t old,
 	/* Behind a table anything may be cached, and ways into it. */
 	inval_pending_note(s->pending, first, span,
 			   ept_is_leaf(old, level) ? old : INVAL_PENDING_UNKNOWN);
+}
+
+void ept_judge(struct ept_sync *s, unsigned level, uint64_t first, uint64_t old, uint64_t new)
+{
+	bool alike = judged_before(s, level, old, new);
+
+	if (!alike || s->record_pending || !inval_pending_none(s->pending))
+		judge(s, level, first, old, new);
 }
 
 /* Lets others have the lock. The address space's mutex keeps the tables as they are. */
@@ -86,7 +114,8 @@ static struct ept_page take_page(struct ept_sync *s)
 	if (s->dry || s->failed)
 		return page;
 	if (s->allocate) {
-		page.ptr = plat_page_alloc(s->ept->plat, &page.addr);
+		/* Every entry of it will be written. */
+		page.ptr = plat_page_alloc_raw(s->ept->plat, &page.addr);
 		s->failed = !page.ptr;
 		return page;
 	}
@@ -183,6 +212,8 @@ struct ept_page ept_build(struct ept_sync *s, unsigned level, uint64_t first,
 			page.ptr[i] = value;
 		i++;
 	}
+	for (; page.ptr && i < EPT_ENTRIES; i++)
+		page.ptr[i] = 0; /* it failed */
 	take_breath(s, EPT_ENTRIES);
 	return page;
 }
@@ -387,6 +418,7 @@ void ept_sync(struct ept_sync *s)
 	s->written = s->splits = s->merges = s->allocated = 0;
 	s->unlinked_count = 0;
 	s->decision = (struct inval_decision){0};
+	s->kin.level = 0;
 	s->at = 0;
 	s->stage_at = 0;
 	s->since_break = 0;
