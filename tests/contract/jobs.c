@@ -317,6 +317,153 @@ static void cancel_unknown(struct contract *c)
 	op_ok(c, vm, ENGINE_VM_INFO);
 }
 
+/* --- large changes --------------------------------------------------------------------------- */
+
+#define BIG (UINT64_C(16) << 30)
+#define BIG_GPA (UINT64_C(64) << 30)
+#define TRIES 50
+
+static const struct engine_map_op map_big = {.gpa = BIG_GPA,
+					     .size_bytes = BIG,
+					     .kind = ENGINE_MAP,
+					     .slot = SPARE,
+					     .prot = 7,
+					     .memtype = 6};
+static const struct engine_map_op unmap_big = {
+	.gpa = BIG_GPA, .size_bytes = BIG, .kind = ENGINE_UNMAP};
+
+/* A VM with the agent, pages of 4 KiB, and a large slot. */
+static uint64_t with_big_slot(struct contract *c)
+{
+	struct engine_request req = vm_request();
+	uint64_t vm;
+
+	req.u.create.ept_page_bytes = 4096;
+	vm = agent_new(c, &req);
+	slot_add(c, vm, SPARE, BIG);
+	return vm;
+}
+
+static uint64_t post_apply(struct contract *c, uint64_t vm, const struct engine_map_op *op)
+{
+	struct engine_request req = {.op = ENGINE_MEM_APPLY, .vm = vm};
+
+	req.u.apply.count = 1;
+	return post(c, &req, op, sizeof(*op), NULL);
+}
+
+/* Mapped bytes of the slot, and bytes of the VM's EPT tables. */
+static void look(struct contract *c, uint64_t vm, uint64_t *ret_mapped, uint64_t *ret_tables)
+{
+	struct engine_request req = {.op = ENGINE_MAPPING_LIST, .vm = vm};
+	struct engine_event ev;
+	const struct engine_mappings *m;
+
+	req.u.mapping_list.max = 16;
+	ev = call_ok(c, &req, NULL, 0);
+	m = ev.payload;
+	*ret_tables = m->table_bytes;
+	*ret_mapped = 0;
+	for (uint32_t i = 0; i < m->count; i++)
+		*ret_mapped += m->mapping[i].slot == SPARE ? 4096 * m->mapping[i].leaves_4k : 0;
+	engine_event_release(&ev);
+}
+
+/* Other VMs, and this one's guest, go on while a change is built; then it holds as a whole. */
+static void big_map(struct contract *c)
+{
+	struct engine_request req = vm_request();
+	uint64_t vm = with_big_slot(c), other, tokens[2], mapped, tables, before;
+	uint32_t seq = c->agent_seq;
+	struct engine_change dry, change;
+	struct seen seen = {0};
+
+	look(c, vm, &mapped, &before);
+	apply_ok(c, vm, &map_big, ENGINE_CHANGE_DRY_RUN, &dry);
+	look(c, vm, &mapped, &tables);
+	assert_true(mapped == 0 && tables == before);
+	other = agent_new(c, &req);
+	tokens[0] = post_apply(c, vm, &map_big);
+	tokens[1] = post_op(c, vm, ENGINE_VM_INFO);
+	wait_progress(c, &seen, tokens[0]);
+	assert_int_equal(seen.total[tokens[0] % EVENTS_MAX], BIG);
+	wait_for(c, &seen, tokens[1]);
+	check_order(&seen, 0, tokens, VMX_ARRAY_SIZE(tokens));
+	check_alive(c, other);
+	c->agent_seq = seq;
+	look(c, vm, &mapped, &tables);
+	assert_int_equal(mapped, BIG);
+	assert_int_equal(tables - before, (dry.tables_allocated - dry.tables_freed) * 4096);
+	assert_int_equal(dry.entries_written, BIG / 4096);
+	apply_ok(c, vm, &unmap_big, 0, &change);
+	assert_int_equal(change.entries_written, BIG / 4096);
+	assert_int_equal(change.need, 2);
+	look(c, vm, &mapped, &tables);
+	assert_true(mapped == 0 && tables == before);
+	check_alive(c, vm);
+}
+
+/* Cancelled when it has begun, unless it was faster. */
+static bool cancelled(struct contract *c, uint64_t vm, const struct engine_map_op *op)
+{
+	struct seen seen = {0};
+	uint64_t token = post_apply(c, vm, op);
+	struct engine_event ev;
+
+	wait_progress(c, &seen, token);
+	engine_cancel(c->engine, token);
+	ev = wait_for(c, &seen, token);
+	assert_true(ev.error.code == 0 || ev.error.code == -ECANCELED);
+	return ev.error.code != 0;
+}
+
+static void big_map_cancel(struct contract *c)
+{
+	uint64_t vm = with_big_slot(c), mapped, tables, before;
+	int i;
+
+	look(c, vm, &mapped, &before);
+	for (i = 0; i < TRIES && !cancelled(c, vm, &map_big); i++)
+		apply_ok(c, vm, &unmap_big, 0, NULL);
+	assert_true(i < TRIES);
+	look(c, vm, &mapped, &tables);
+	assert_true(mapped == 0 && tables == before);
+	apply_ok(c, vm, &map_big, 0, NULL);
+	look(c, vm, &mapped, &before);
+	for (i = 0; i < TRIES && !cancelled(c, vm, &unmap_big); i++)
+		apply_ok(c, vm, &map_big, 0, NULL);
+	assert_true(i < TRIES);
+	look(c, vm, &mapped, &tables);
+	assert_true(mapped == BIG && tables == before);
+	check_alive(c, vm);
+}
+
+static void close_while_mapping(struct contract *c)
+{
+	uint64_t vm = with_big_slot(c), token = post_apply(c, vm, &map_big);
+	struct seen seen = {0};
+
+	wait_progress(c, &seen, token);
+	contract_close(c);
+}
+
+/* Its tables are built and freed in pieces, too. */
+static void big_vm(struct contract *c)
+{
+	struct engine_request req = vm_request();
+	struct seen seen = {0};
+	struct engine_event ev;
+	uint64_t token;
+
+	req.u.create.memory_bytes = BIG;
+	req.u.create.ept_page_bytes = 4096;
+	token = post(c, &req, NULL, 0, NULL);
+	wait_progress(c, &seen, token);
+	ev = wait_for(c, &seen, token);
+	assert_int_equal(ev.error.code, 0);
+	op_ok(c, ev.vm, ENGINE_VM_DELETE);
+}
+
 /* --- closing ---------------------------------------------------------------------------------- */
 
 static void close_with_jobs(struct contract *c)
@@ -385,6 +532,10 @@ const struct contract_case job_cases[] = {
 	{"restart_order", restart_order, 0},
 	{"slot_cancel", slot_cancel, 0},
 	{"cancel_unknown", cancel_unknown, 0},
+	{"big_map", big_map, 0},
+	{"big_map_cancel", big_map_cancel, 0},
+	{"close_while_mapping", close_while_mapping, 0},
+	{"big_vm", big_vm, 0},
 	{"close_with_jobs", close_with_jobs, 0},
 	{"shared_image", shared_image, 0},
 	{"image_before_start", image_before_start, 0},

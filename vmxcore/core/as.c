@@ -125,6 +125,29 @@ void core_as_destroy(struct core_as *as)
 	plat_free(as);
 }
 
+bool core_as_shrink(struct core_as *as, uint64_t *at, uint64_t max_entries)
+{
+	uint64_t work = 0, e;
+
+	while (*at < as->gpa_limit && work < max_entries) {
+		uint64_t *entry = ept_entry(&as->ept, *at, 3);
+
+		work++;
+		if (!entry) {
+			*at = (*at | (ept_span_bytes(4) - 1)) + 1;
+			continue;
+		}
+		*at += ept_span_bytes(3);
+		e = plat_load(entry);
+		if (e == 0 || ept_is_leaf(e, 3))
+			continue;
+		plat_store(entry, 0);
+		work += EPT_ENTRIES *
+			ept_free_tables(&as->ept, ept_table(&as->ept, e), hpa(e & EPT_ADDR), 2);
+	}
+	return *at < as->gpa_limit;
+}
+
 uint64_t core_as_eptp(const struct core_as *as)
 {
 	return as->inval.eptp;
@@ -314,6 +337,10 @@ int core_as_dirty_harvest(struct core_as *as, struct core_cpu *this_cpu, gpa_t a
 		return -ERANGE;
 	memset(bitmap, 0, (size_t)((size / VMX_PAGE_SIZE + 7) / 8));
 	plat_mutex_lock(as->mutex);
+	if (as->changing) {
+		plat_mutex_unlock(as->mutex);
+		return -EBUSY;
+	}
 	plat_lock(&as->lock);
 	for (uint64_t at = h.first; at < h.end; at = harvest_leaf(&h, at)) {
 		if (++looked % LEAVES_PER_HOLD == 0) {

@@ -131,6 +131,12 @@ struct core_range {
 int core_as_create(struct core *core, const struct core_as_config *cfg, struct core_as **ret);
 /* No vCPU uses it any more. Unmaps all, frees every table. May sleep. */
 void core_as_destroy(struct core_as *as);
+/*
+ * Before core_as_destroy() of a large one: frees tables that map from *at on, which is 0
+ * at first, about max_entries entries of them. Nothing may use the address space any more.
+ * true: there are more. May sleep.
+ */
+bool core_as_shrink(struct core_as *as, uint64_t *at, uint64_t max_entries);
 
 uint64_t core_as_eptp(const struct core_as *as);
 static inline uint64_t core_ep4ta(uint64_t eptp)
@@ -146,11 +152,31 @@ uint64_t core_as_table_bytes(const struct core_as *as);
  * INVEPT itself at once if it may hold mappings); replies only after the change
  * holds on every processor. May sleep.
  * -EINVAL (conflict->field, ->limit), -EEXIST overlap, -ENOENT hole, -ERANGE slot
- * or address bounds, -E2BIG too many operations or ranges, -ENOMEM.
+ * or address bounds, -E2BIG too many operations or ranges, -ENOMEM, -EBUSY (see below).
  */
 int core_as_apply(struct core_as *as, struct core_cpu *this_cpu, const struct core_map_op *ops,
 		  size_t count, uint32_t flags, struct core_change *ret_change,
 		  struct core_conflict *ret_conflict);
+
+/*
+ * The same in pieces, for changes that take long. Nothing is changed until the last piece
+ * but one; then all of it is, at once. Until it has ended, the address space refuses other
+ * changes with -EBUSY, and ops and slots must stay as they are.
+ *
+ * Begin: the errors of core_as_apply(), but -ENOMEM may come with any step. Step: 1 there
+ * is more to do; otherwise the end, 0 or an error, and c is gone. A step looks at about
+ * max_entries entries of EPT tables, or does the commit, which is bounded: an entry a
+ * gigabyte, and what lies in gigabytes of which less than 16 MiB change. May sleep.
+ */
+struct as_change;
+int core_as_change_begin(struct core_as *as, struct core_cpu *this_cpu,
+			 const struct core_map_op *ops, size_t count, uint32_t flags,
+			 struct as_change **ret, struct core_conflict *ret_conflict);
+int core_as_change_step(struct as_change *c, uint64_t max_entries, struct core_change *ret_change);
+/* Unless it has been committed, it ends with -ECANCELED, after as many steps as it takes. */
+void core_as_change_cancel(struct as_change *c);
+/* Bytes of address space, in whole gigabytes; total is 0 for a change of one piece. */
+void core_as_change_progress(const struct as_change *c, uint64_t *ret_done, uint64_t *ret_total);
 
 /* Gathers dirty bits of [gpa, gpa+size) as one bit a 4 KiB page (a dirty large leaf
  * sets all of its bits) and, if clear, clears D and invalidates; a large leaf that is

@@ -9,6 +9,9 @@
  *	publish	what was decided
  *	release	tables and slots that nobody can reach now
  *
+ * Gigabytes of which much changes are built before the commit, and what they replace is
+ * freed after the release, both in as many pieces as the caller likes (as_stage.c).
+ *
  * Dry and real pass run the same code on the same input (the mutex keeps other changers
  * out, and what processors do to A and D bits counts nowhere), so a dry run tells exactly
  * what the change would do.
@@ -80,8 +83,7 @@ static int plan(struct as_change *c)
 	c->sync.record_pending = c->flags & CORE_CHANGE_SKIP_INVALIDATION;
 	c->sync.pending = &c->as->pending;
 	c->sync.lock = &c->as->lock;
-	sync_pass(c, true);
-	return 0;
+	return as_stages_plan(c);
 }
 
 /* --- reserve ------------------------------------------------------------------------------- */
@@ -178,6 +180,7 @@ static void commit(struct as_change *c, struct mem_ranges *ret_old)
 	c->sync.source_ctx = &as->ranges;
 	sync_pass(c, false);
 	plat_unlock(&as->lock);
+	as_stages_result(c);
 }
 
 static void fill_result(struct as_change *c)
@@ -186,7 +189,7 @@ static void fill_result(struct as_change *c)
 	c->result.entries_split = c->sync.splits;
 	c->result.tables_merged = c->sync.merges;
 	c->result.tables_allocated = c->sync.allocated;
-	c->result.tables_freed = c->sync.unlinked_count;
+	c->result.tables_freed = c->sync.unlinked_count + c->staged_unlinked;
 	c->result.decision = c->sync.decision;
 }
 
@@ -276,6 +279,7 @@ static void preview(struct as_change *c)
 {
 	struct inval_reach reach = {0};
 
+	as_stages_result(c);
 	fill_result(c);
 	if (c->sync.decision.need == INVAL_REQUIRED && !(c->flags & CORE_CHANGE_SKIP_INVALIDATION))
 		inval_preview(c->as, c->this_cpu, &reach);
@@ -284,24 +288,81 @@ static void preview(struct as_change *c)
 	c->result.processors_deferred = reach.deferred;
 }
 
-/* The mutex is held. On an error nothing has changed. */
-static int change(struct as_change *c)
+static int check_count(struct as_change *c)
+{
+	if (c->count != 0 && c->count <= CORE_MAX_OPS)
+		return 0;
+	c->conflict.field = CORE_FIELD_COUNT;
+	c->conflict.limit = CORE_MAX_OPS;
+	return c->count == 0 ? -EINVAL : -E2BIG;
+}
+
+/* --- from phase to phase -------------------------------------------------------------------- */
+
+/* The mutex is held in all of these. On an error nothing has changed. */
+static int change_begin(struct as_change *c)
 {
 	int rc = mem_ranges_begin(&c->as->ranges, &c->edit);
 
-	if (rc)
-		return rc;
-	rc = plan(c);
-	if (rc == 0 && !(c->flags & CORE_CHANGE_DRY_RUN))
-		rc = apply_for_good(c);
-	else if (rc == 0)
-		preview(c);
-	if (rc != 0 || (c->flags & CORE_CHANGE_DRY_RUN))
+	return rc ? rc : plan(c);
+}
+
+/* All that was to be built is there. */
+static int change_commit(struct as_change *c)
+{
+	c->sync.stages = c->stages;
+	c->sync.stage_count = c->stage_count;
+	sync_pass(c, true);
+	if (!(c->flags & CORE_CHANGE_DRY_RUN))
+		return apply_for_good(c);
+	preview(c);
+	return 0;
+}
+
+static void change_end(struct as_change *c)
+{
+	if (c->error != 0 || (c->flags & CORE_CHANGE_DRY_RUN))
 		mem_ranges_abort(&c->edit);
 	release_reserve(c);
 	plat_free(c->sync.unlinked);
 	plat_free(c->spans);
 	plat_free(c->order);
+	plat_free(c->stages);
+}
+
+static int change_step(struct as_change *c, uint64_t max_entries)
+{
+	int rc = 0;
+
+	if (c->phase == AS_BUILD) {
+		rc = as_stages_build(c, max_entries);
+		c->phase = rc < 0 ? AS_SETTLE : rc == 0 ? AS_COMMIT : AS_BUILD;
+	} else if (c->phase == AS_COMMIT) {
+		rc = change_commit(c);
+		c->phase = AS_SETTLE;
+	} else if (c->phase == AS_SETTLE && !as_stages_settle(c, max_entries)) {
+		change_end(c);
+		c->phase = AS_ENDED;
+	}
+	if (rc < 0)
+		c->error = rc;
+	return c->phase == AS_ENDED ? c->error : 1;
+}
+
+/* --- whole ------------------------------------------------------------------------------------ */
+
+static int change(struct as_change *c)
+{
+	int rc;
+
+	if (c->as->changing)
+		return -EBUSY;
+	c->error = change_begin(c);
+	if (c->error)
+		c->phase = AS_SETTLE;
+	do
+		rc = change_step(c, UINT64_MAX);
+	while (rc == 1);
 	return rc;
 }
 
@@ -311,13 +372,9 @@ int core_as_apply(struct core_as *as, struct core_cpu *this_cpu, const struct co
 {
 	struct as_change c = {
 		.as = as, .this_cpu = this_cpu, .ops = ops, .count = count, .flags = flags};
-	int rc;
+	int rc = check_count(&c);
 
-	if (count == 0 || count > CORE_MAX_OPS) {
-		c.conflict.field = CORE_FIELD_COUNT;
-		c.conflict.limit = CORE_MAX_OPS;
-		rc = count == 0 ? -EINVAL : -E2BIG;
-	} else {
+	if (rc == 0) {
 		plat_mutex_lock(as->mutex);
 		rc = change(&c);
 		plat_mutex_unlock(as->mutex);
@@ -327,4 +384,72 @@ int core_as_apply(struct core_as *as, struct core_cpu *this_cpu, const struct co
 	if (rc != 0 && ret_conflict)
 		*ret_conflict = c.conflict;
 	return rc;
+}
+
+/* --- in pieces -------------------------------------------------------------------------------- */
+
+int core_as_change_begin(struct core_as *as, struct core_cpu *this_cpu,
+			 const struct core_map_op *ops, size_t count, uint32_t flags,
+			 struct as_change **ret, struct core_conflict *ret_conflict)
+{
+	struct as_change *c = plat_calloc(1, sizeof(*c));
+	int rc;
+
+	if (!c)
+		return -ENOMEM;
+	*c = (struct as_change){
+		.as = as, .this_cpu = this_cpu, .ops = ops, .count = count, .flags = flags};
+	rc = check_count(c);
+	if (rc == 0) {
+		plat_mutex_lock(as->mutex);
+		rc = as->changing ? -EBUSY : change_begin(c);
+		if (rc == 0)
+			as->changing = true;
+		c->error = rc;
+		if (rc != 0 && rc != -EBUSY)
+			change_end(c);
+		plat_mutex_unlock(as->mutex);
+	}
+	if (rc == 0) {
+		*ret = c;
+		return 0;
+	}
+	if (ret_conflict)
+		*ret_conflict = c->conflict;
+	plat_free(c);
+	return rc;
+}
+
+int core_as_change_step(struct as_change *c, uint64_t max_entries, struct core_change *ret_change)
+{
+	struct core_as *as = c->as;
+	int rc;
+
+	plat_mutex_lock(as->mutex);
+	rc = change_step(c, max_entries);
+	if (c->phase == AS_ENDED)
+		as->changing = false;
+	plat_mutex_unlock(as->mutex);
+	if (rc == 1)
+		return rc;
+	if (rc == 0 && ret_change)
+		*ret_change = c->result;
+	plat_free(c);
+	return rc;
+}
+
+void core_as_change_cancel(struct as_change *c)
+{
+	if (c->phase != AS_BUILD && c->phase != AS_COMMIT)
+		return;
+	c->phase = AS_SETTLE;
+	c->error = -ECANCELED;
+}
+
+void core_as_change_progress(const struct as_change *c, uint64_t *ret_done, uint64_t *ret_total)
+{
+	bool building = c->phase == AS_BUILD;
+
+	*ret_total = (uint64_t)c->stage_count * VMX_SIZE_1G;
+	*ret_done = building ? (uint64_t)c->stage_at * VMX_SIZE_1G : *ret_total;
 }

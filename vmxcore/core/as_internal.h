@@ -26,6 +26,9 @@ struct core_as {
 	struct inval_pending pending;
 	struct core_trace *trace; /* its VM's; NULL: it has none */
 	struct as_quarantine *quarantine;
+	bool changing; /* a change in pieces is under way */
+	uint64_t
+		stage_pages; /* for tests: rebuild gigabytes of which so much changes; 0: default */
 	struct core_stats stats;
 };
 
@@ -34,6 +37,8 @@ struct as_order {
 	uint64_t key;
 	uint32_t index; /* of the operation */
 };
+
+enum as_phase { AS_BUILD, AS_COMMIT, AS_SETTLE, AS_ENDED };
 
 /* One change from its plan to its commit; see as_change.c. */
 struct as_change {
@@ -50,6 +55,13 @@ struct as_change {
 	struct ept_span *spans; /* what the operations touch */
 	size_t span_count;
 	struct ept_sync sync;
+
+	struct ept_stage *stages;
+	size_t stage_count, stage_at; /* at: built, and not settled */
+	uint64_t staged_unlinked;
+	uint64_t direct; /* entries that may yet be left to the pass */
+	enum as_phase phase;
+	int error; /* what it ends with, when all is undone */
 };
 
 /* as_order.c: fills c->order. -ENOMEM. May sleep. */
@@ -58,6 +70,15 @@ int as_sort_operations(struct as_change *c);
 bool as_operations_apart(const struct as_change *c);
 /* Once the operations are checked: fills c->spans. -ENOMEM. May sleep. */
 int as_collect_spans(struct as_change *c);
+
+/* as_stage.c: after the plan, which gigabytes are rebuilt. -ENOMEM. May sleep. */
+int as_stages_plan(struct as_change *c);
+/* Builds some. 1: there are more; 0: no; -ENOMEM. May sleep. */
+int as_stages_build(struct as_change *c, uint64_t max_entries);
+/* Adds what they do to the counts of the pass. */
+void as_stages_result(struct as_change *c);
+/* Frees what was replaced, or what was built and is not wanted; true: there is more. */
+bool as_stages_settle(struct as_change *c, uint64_t max_entries);
 
 /* as_ops.c: applies the operations to c->edit; on an error c->conflict says why. */
 int as_edit_ranges(struct as_change *c);

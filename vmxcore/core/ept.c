@@ -55,22 +55,41 @@ uint64_t *ept_table(const struct ept *ept, uint64_t entry)
 	return plat_hpa_ptr(ept->plat, hpa(entry & EPT_ADDR));
 }
 
-static void free_tables(struct ept *ept, uint64_t *table, hpa_t addr, unsigned level)
+uint64_t ept_free_tables(struct ept *ept, uint64_t *table, hpa_t addr, unsigned level)
 {
+	uint64_t freed = 1;
+
 	for (unsigned i = 0; i < EPT_ENTRIES && level > 1; i++) {
 		uint64_t e = plat_load(&table[i]);
 
 		if (e != 0 && !ept_is_leaf(e, level))
-			free_tables(ept, ept_table(ept, e), hpa(e & EPT_ADDR), level - 1);
+			freed += ept_free_tables(ept, ept_table(ept, e), hpa(e & EPT_ADDR),
+						 level - 1);
 	}
 	plat_page_free(ept->plat, table, addr);
 	plat_store(&ept->tables, ept->tables - 1);
+	return freed;
 }
 
 void ept_destroy(struct ept *ept)
 {
-	free_tables(ept, ept->root, ept->root_hpa, ept->levels);
+	ept_free_tables(ept, ept->root, ept->root_hpa, ept->levels);
 	ept->root = NULL;
+}
+
+uint64_t *ept_entry(const struct ept *ept, uint64_t a, unsigned level)
+{
+	uint64_t *table = ept->root;
+	unsigned at = ept->levels;
+
+	for (; at > level; at--) {
+		uint64_t value = plat_load(&table[ept_index(a, at)]);
+
+		if (!ept_present(value, false) || ept_is_leaf(value, at))
+			return NULL;
+		table = ept_table(ept, value);
+	}
+	return &table[ept_index(a, level)];
 }
 
 void ept_find(const struct ept *ept, uint64_t a, struct ept_place *ret)

@@ -110,6 +110,10 @@ struct ept_place {
 
 /* The entry at which a walk for a stops: a leaf, or a not-present one. Atomic. */
 void ept_find(const struct ept *ept, uint64_t a, struct ept_place *ret);
+/* The entry of this level for a; NULL where there is no table of it. */
+uint64_t *ept_entry(const struct ept *ept, uint64_t a, unsigned level);
+/* Frees a table, whose entries are of this level, and those below it. Returns how many. */
+uint64_t ept_free_tables(struct ept *ept, uint64_t *table, hpa_t addr, unsigned level);
 /* The table that a present, non-leaf entry points to. */
 uint64_t *ept_table(const struct ept *ept, uint64_t entry);
 
@@ -146,6 +150,30 @@ struct ept_unlinked {
 };
 
 /*
+ * A gigabyte (an entry of level 3) that a change rebuilds beside the tables in use, and
+ * links when all such are ready. The counts are those of the same change in place.
+ */
+struct ept_stage {
+	uint64_t first; /* guest-physical */
+	size_t span;	/* the first that reaches into it */
+	uint64_t old;	/* what was replaced, once it is */
+	uint64_t value; /* what replaces it */
+	uint64_t pages; /* tables below value */
+	uint64_t written, splits, merges, allocated, unlinked;
+	struct inval_decision decision;
+	bool swap;   /* value takes the entry's place; otherwise nothing changes there ... */
+	bool direct; /* ... or it is a matter of one entry, left to the pass */
+	bool linked;
+};
+
+/* What a change of an entry has in common with others that need the same invalidation. */
+struct ept_kin {
+	uint64_t old, new; /* but for the address */
+	uint64_t level;	   /* 0: none yet */
+	uint64_t moved;	   /* 1: the address changed */
+};
+
+/*
  * A pass over the spans. A dry pass reads only, and counts exactly what the same pass
  * would do: tables to allocate and to unlink, so that they can be reserved.
  */
@@ -158,23 +186,42 @@ struct ept_sync {
 	bool dry;
 	bool record_pending; /* no invalidation will follow: note what stays stale */
 	struct inval_pending *pending;
-	struct plat_lock *lock; /* held by the caller; let go now and then */
+	struct plat_lock *lock; /* held by the caller; let go now and then. NULL: none */
 	struct ept_page *reserve;
 	size_t reserve_count;
 	struct ept_unlinked *unlinked;
+	struct ept_stage *stages; /* sorted; the pass takes these gigabytes from here */
+	size_t stage_count;
+	bool allocate; /* tables are allocated as they are needed, none is reserved */
 
 	/* Results. */
 	uint64_t written, splits, merges, allocated;
 	size_t unlinked_count;
 	struct inval_decision decision;
+	bool failed; /* to allocate */
 
 	/* Progress. */
-	size_t at; /* span */
+	struct ept_kin kin; /* the last that was judged */
+	size_t at;	    /* span */
+	size_t stage_at;
 	uint64_t since_break;
 	struct ept_piece piece;
 };
 
 void ept_sync(struct ept_sync *s);
+
+/*
+ * Prepares a stage for s's source and spans; s is used for that only. With s->dry it only
+ * counts and decides. -ENOMEM: nothing is left of it. Entries looked at: *ret_work. What
+ * requires no invalidation in place is left to the pass while *direct, in entries, lasts.
+ */
+int ept_stage_build(struct ept_sync *s, struct ept_stage *st, uint64_t *direct, uint64_t *ret_work);
+/*
+ * After the invalidation, for one that is linked: A and D of the tables it replaced go to
+ * those that lead the same way, and the old ones are freed. For one that is not: its
+ * tables are freed. Entries looked at.
+ */
+uint64_t ept_stage_settle(struct ept *ept, struct ept_stage *st);
 
 /*
  * After the invalidation: dirty and accessed bits that a processor set through a cached

@@ -9,21 +9,12 @@
  *
  * Entries are changed by atomic exchange, for processors set A and D meanwhile.
  */
-#include "core/ept.h"
+#include "core/ept_internal.h"
 
 /* Entries handled between two moments at which others get the lock. */
 #define ENTRIES_PER_HOLD 8192u
 
-#define AD_BITS (EPT_A | EPT_D)
-
-enum target { TARGET_HOLE, TARGET_LEAF, TARGET_TABLE };
-
-/* Where old translations led, for handing their A and D bits on. */
-struct lineage {
-	bool valid;
-	uint64_t hpa; /* of the first byte */
-	uint64_t ad;
-};
+#define AD_BITS EPT_AD_BITS
 
 static const struct ept_piece *piece_at(struct ept_sync *s, uint64_t a)
 {
@@ -32,25 +23,44 @@ static const struct ept_piece *piece_at(struct ept_sync *s, uint64_t a)
 	return &s->piece;
 }
 
-/* What the entry that covers [first, first + span) should be; *ret_leaf its value. */
-static enum target target_of(struct ept_sync *s, unsigned level, uint64_t first, uint64_t *ret_leaf)
+enum ept_target ept_target_of(struct ept_sync *s, unsigned level, uint64_t first,
+			      uint64_t *ret_leaf)
 {
 	const struct ept_piece *p = piece_at(s, first);
 	uint64_t span = ept_span_bytes(level), addr;
 
 	if (p->hole)
-		return level <= 1 || p->end - first >= span ? TARGET_HOLE : TARGET_TABLE;
+		return level <= 1 || p->end - first >= span ? EPT_TARGET_HOLE : EPT_TARGET_TABLE;
 	addr = p->hpa + (first - p->first);
 	/* Pieces are whole pages: at the lowest level there is nothing to divide. */
 	if (level > 1 &&
 	    (level > s->ept->leaf_level || p->end - first < span || (addr & (span - 1)) != 0))
-		return TARGET_TABLE;
+		return EPT_TARGET_TABLE;
 	*ret_leaf = addr | p->attrs | (level > 1 ? EPT_LARGE : 0);
-	return TARGET_LEAF;
+	return EPT_TARGET_LEAF;
 }
 
-/* Judges one entry's change. */
-static void decide(struct ept_sync *s, unsigned level, uint64_t first, uint64_t old, uint64_t new)
+/*
+ * The decision depends on an entry's address only in that it changes or not, and most of a
+ * large change is like what it began with: what has been joined once need not be again.
+ */
+static bool judged_before(struct ept_sync *s, unsigned level, uint64_t old, uint64_t new)
+{
+	struct ept_kin *k = &s->kin;
+	uint64_t moved = (old ^ new) & EPT_ADDR ? 1 : 0;
+
+	old &= ~EPT_ADDR;
+	new &= ~EPT_ADDR;
+	if (k->old == old && k->new == new && k->level == level && k->moved == moved)
+		return true;
+	k->old = old;
+	k->new = new;
+	k->level = level;
+	k->moved = moved;
+	return false;
+}
+
+static void judge(struct ept_sync *s, unsigned level, uint64_t first, uint64_t old, uint64_t new)
 {
 	const struct ept_rules *rules = &s->ept->rules;
 	uint64_t span = ept_span_bytes(level);
@@ -74,11 +84,19 @@ static void decide(struct ept_sync *s, unsigned level, uint64_t first, uint64_t 
 			   ept_is_leaf(old, level) ? old : INVAL_PENDING_UNKNOWN);
 }
 
+void ept_judge(struct ept_sync *s, unsigned level, uint64_t first, uint64_t old, uint64_t new)
+{
+	bool alike = judged_before(s, level, old, new);
+
+	if (!alike || s->record_pending || !inval_pending_none(s->pending))
+		judge(s, level, first, old, new);
+}
+
 /* Lets others have the lock. The address space's mutex keeps the tables as they are. */
 static void take_breath(struct ept_sync *s, uint64_t entries)
 {
 	s->since_break += entries;
-	if (s->dry || s->since_break < ENTRIES_PER_HOLD)
+	if (s->dry || !s->lock || s->since_break < ENTRIES_PER_HOLD)
 		return;
 	s->since_break = 0;
 	plat_unlock(s->lock);
@@ -93,68 +111,132 @@ static struct ept_page take_page(struct ept_sync *s)
 	struct ept_page page = {0};
 
 	s->allocated++;
-	if (s->dry)
+	if (s->dry || s->failed)
 		return page;
+	if (s->allocate) {
+		/* Every entry of it will be written. */
+		page.ptr = plat_page_alloc_raw(s->ept->plat, &page.addr);
+		s->failed = !page.ptr;
+		return page;
+	}
 	page = s->reserve[--s->reserve_count];
 	plat_store(&s->ept->tables, s->ept->tables + 1);
 	return page;
 }
 
-static bool same_way(const struct lineage *from, uint64_t leaf, unsigned level)
+static bool same_way(const struct ept_lineage *from, uint64_t leaf, unsigned level)
 {
 	return from->valid && ept_leaf_addr(leaf, level) == from->hpa;
 }
 
-/* A filled table for [first, first + 512 spans), not linked yet. */
-static struct ept_page build(struct ept_sync *s, unsigned level, uint64_t first,
-			     const struct lineage *from)
+/* The stage of this gigabyte, if it has one; they come in order. */
+static struct ept_stage *stage_at(struct ept_sync *s, unsigned level, uint64_t first)
+{
+	if (level != EPT_STAGE_LEVEL)
+		return NULL;
+	while (s->stage_at < s->stage_count && s->stages[s->stage_at].first < first)
+		s->stage_at++;
+	if (s->stage_at == s->stage_count || s->stages[s->stage_at].first != first)
+		return NULL;
+	return s->stages[s->stage_at].direct ? NULL : &s->stages[s->stage_at];
+}
+
+static void link_stage(struct ept_sync *s, struct ept_stage *st, uint64_t old)
+{
+	st->old = old;
+	st->linked = true;
+	plat_store(&s->ept->tables, s->ept->tables + st->pages);
+}
+
+/* Like entries from i on, at once: a hole, or leaves of one extent. Returns how many. */
+static unsigned build_run(struct ept_sync *s, uint64_t *table, unsigned i, unsigned level,
+			  uint64_t first, const struct ept_lineage *from)
+{
+	uint64_t span = ept_span_bytes(level), at = first + i * span, value = 0, step = 0;
+	const struct ept_piece *p;
+	unsigned n = 1;
+
+	if (ept_target_of(s, level, at, &value) != EPT_TARGET_HOLE) {
+		struct ept_lineage here = {from->valid, from->hpa + i * span, from->ad};
+
+		if (same_way(&here, value, level))
+			value |= from->ad;
+		step = span;
+	}
+	p = piece_at(s, at);
+	if (p->end - at >= span)
+		n = (p->end - at) / span < EPT_ENTRIES - i ? (unsigned)((p->end - at) / span)
+							   : EPT_ENTRIES - i;
+	s->written += step ? n : 0;
+	if (s->dry || !table)
+		return n;
+	/* Nobody else knows the table yet. */
+	for (unsigned j = i; j < i + n; j++, value += step)
+		table[j] = value;
+	return n;
+}
+
+/* One entry that is a table, or a stage. */
+static uint64_t build_below(struct ept_sync *s, unsigned level, uint64_t at,
+			    const struct ept_lineage *from)
+{
+	struct ept_stage *st = stage_at(s, level, at);
+	struct ept_page page;
+
+	if (!st) {
+		page = ept_build(s, level - 1, at, from);
+		return page.ptr ? page.addr.v | EPT_RWX : 0;
+	}
+	if (!s->dry && st->swap)
+		link_stage(s, st, 0);
+	return st->swap ? st->value : 0;
+}
+
+struct ept_page ept_build(struct ept_sync *s, unsigned level, uint64_t first,
+			  const struct ept_lineage *from)
 {
 	struct ept_page page = take_page(s);
-	uint64_t span = ept_span_bytes(level);
+	uint64_t span = ept_span_bytes(level), value;
+	unsigned i = 0;
 
-	for (unsigned i = 0; i < EPT_ENTRIES; i++) {
-		uint64_t at = first + i * span, value;
-		struct lineage child = {from->valid, from->hpa + i * span, from->ad};
-		enum target t = target_of(s, level, at, &value);
+	while (i < EPT_ENTRIES && !s->failed) {
+		uint64_t at = first + i * span;
+		struct ept_lineage child = {from->valid, from->hpa + i * span, from->ad};
 
-		if (t == TARGET_HOLE)
+		if (ept_target_of(s, level, at, &value) != EPT_TARGET_TABLE) {
+			i += build_run(s, page.ptr, i, level, first, from);
 			continue;
-		if (t == TARGET_TABLE) {
-			value = build(s, level - 1, at, &child).addr.v | EPT_RWX;
-		} else {
-			if (same_way(&child, value, level))
-				value |= child.ad;
-			s->written++;
 		}
-		if (!s->dry)
-			plat_store(&page.ptr[i], value);
+		value = build_below(s, level, at, &child);
+		if (page.ptr)
+			page.ptr[i] = value;
+		i++;
 	}
+	for (; page.ptr && i < EPT_ENTRIES; i++)
+		page.ptr[i] = 0; /* it failed */
 	take_breath(s, EPT_ENTRIES);
 	return page;
 }
 
-/* Sets A and D in the leaves below that lead where the large leaf did. */
-static void hand_down(struct ept_sync *s, uint64_t *table, unsigned level,
-		      const struct lineage *from)
+void ept_hand_down(const struct ept *ept, uint64_t *table, unsigned level,
+		   const struct ept_lineage *from)
 {
 	uint64_t span = ept_span_bytes(level);
 
 	for (unsigned i = 0; i < EPT_ENTRIES; i++) {
 		uint64_t e = plat_load(&table[i]);
-		struct lineage child = {from->valid, from->hpa + i * span, from->ad};
+		struct ept_lineage child = {from->valid, from->hpa + i * span, from->ad};
 
 		if (e == 0)
 			continue;
 		if (!ept_is_leaf(e, level))
-			hand_down(s, ept_table(s->ept, e), level - 1, &child);
+			ept_hand_down(ept, ept_table(ept, e), level - 1, &child);
 		else if (same_way(&child, e, level))
 			plat_fetch_or(&table[i], from->ad);
 	}
 }
 
-/* A and D of the leaves below that lead where the large leaf does. */
-static uint64_t gather_up(const struct ept *ept, const uint64_t *table, unsigned level,
-			  uint64_t addr)
+uint64_t ept_gather_up(const struct ept *ept, const uint64_t *table, unsigned level, uint64_t addr)
 {
 	uint64_t span = ept_span_bytes(level), ad = 0;
 
@@ -164,7 +246,7 @@ static uint64_t gather_up(const struct ept *ept, const uint64_t *table, unsigned
 		if (e == 0)
 			continue;
 		if (!ept_is_leaf(e, level))
-			ad |= gather_up(ept, ept_table(ept, e), level - 1, addr + i * span);
+			ad |= ept_gather_up(ept, ept_table(ept, e), level - 1, addr + i * span);
 		else if (ept_leaf_addr(e, level) == addr + i * span)
 			ad |= e & AD_BITS;
 	}
@@ -180,9 +262,15 @@ static void unlink_tables(struct ept_sync *s, uint64_t entry, unsigned level, ui
 
 	for (unsigned i = 0; i < EPT_ENTRIES; i++) {
 		uint64_t e = plat_load(&table[i]);
+		struct ept_stage *st = stage_at(s, level, first + i * span);
 
 		if (e == 0)
 			continue;
+		if (st) {
+			if (!s->dry && st->swap)
+				link_stage(s, st, e);
+			continue;
+		}
 		if (!ept_is_leaf(e, level))
 			unlink_tables(s, e, level - 1, first + i * span, merged_into, merged_level);
 		else if (!merged_into)
@@ -209,7 +297,7 @@ static void make_hole(struct ept_sync *s, uint64_t *entry, unsigned level, uint6
 
 	if (old != 0 && !s->dry)
 		old = plat_exchange(entry, 0);
-	decide(s, level, first, old, 0);
+	ept_judge(s, level, first, old, 0);
 	if (old == 0)
 		return;
 	if (ept_is_leaf(old, level))
@@ -226,14 +314,14 @@ static void change_leaf(struct ept_sync *s, uint64_t *entry, unsigned level, uin
 	bool same_addr = ept_leaf_addr(old, level) == ept_leaf_addr(value, level);
 
 	if ((old & ~AD_BITS) == value) {
-		decide(s, level, first, old, old);
+		ept_judge(s, level, first, old, old);
 		return;
 	}
 	do
 		new = value | (same_addr ? old & AD_BITS : 0);
 	while (!s->dry && !plat_cmpxchg(entry, &old, new));
 	s->written++;
-	decide(s, level, first, old, new);
+	ept_judge(s, level, first, old, new);
 }
 
 static void make_leaf(struct ept_sync *s, uint64_t *entry, unsigned level, uint64_t first,
@@ -247,11 +335,11 @@ static void make_leaf(struct ept_sync *s, uint64_t *entry, unsigned level, uint6
 	}
 	s->written++;
 	if (old != 0)
-		value |= gather_up(s->ept, ept_table(s->ept, old), level - 1,
-				   ept_leaf_addr(value, level));
+		value |= ept_gather_up(s->ept, ept_table(s->ept, old), level - 1,
+				       ept_leaf_addr(value, level));
 	if (!s->dry)
 		plat_exchange(entry, value);
-	decide(s, level, first, old, value);
+	ept_judge(s, level, first, old, value);
 	if (old != 0) {
 		s->merges++;
 		unlink_tables(s, old, level - 1, first, entry, level);
@@ -261,35 +349,41 @@ static void make_leaf(struct ept_sync *s, uint64_t *entry, unsigned level, uint6
 static void link_new_table(struct ept_sync *s, uint64_t *entry, unsigned level, uint64_t first)
 {
 	uint64_t old = plat_load(entry), before = old, new;
-	struct lineage from = {old != 0, ept_leaf_addr(old, level), old & AD_BITS};
-	struct ept_page page = build(s, level - 1, first, &from);
+	struct ept_lineage from = {old != 0, ept_leaf_addr(old, level), old & AD_BITS};
+	struct ept_page page = ept_build(s, level - 1, first, &from);
 
 	new = page.addr.v | EPT_RWX;
 	if (!s->dry)
 		old = plat_exchange(entry, new);
-	decide(s, level, first, old, new);
+	ept_judge(s, level, first, old, new);
 	if (old == 0)
 		return;
 	s->splits++;
 	from.ad = old & AD_BITS & ~before;
 	if (!s->dry && from.ad != 0)
-		hand_down(s, page.ptr, level - 1, &from);
+		ept_hand_down(s->ept, page.ptr, level - 1, &from);
 }
 
 static void sync_table(struct ept_sync *s, uint64_t *table, unsigned level, uint64_t base);
 
-static void sync_entry(struct ept_sync *s, uint64_t *entry, unsigned level, uint64_t first)
+void ept_sync_entry(struct ept_sync *s, uint64_t *entry, unsigned level, uint64_t first)
 {
+	struct ept_stage *st = stage_at(s, level, first);
 	uint64_t value;
 
-	switch (target_of(s, level, first, &value)) {
-	case TARGET_HOLE:
+	if (st) {
+		if (!s->dry && st->swap)
+			link_stage(s, st, plat_exchange(entry, st->value));
+		return;
+	}
+	switch (ept_target_of(s, level, first, &value)) {
+	case EPT_TARGET_HOLE:
 		make_hole(s, entry, level, first);
 		break;
-	case TARGET_LEAF:
+	case EPT_TARGET_LEAF:
 		make_leaf(s, entry, level, first, value);
 		break;
-	case TARGET_TABLE:
+	case EPT_TARGET_TABLE:
 		value = plat_load(entry);
 		if (value != 0 && !ept_is_leaf(value, level))
 			sync_table(s, ept_table(s->ept, value), level - 1, first);
@@ -310,7 +404,7 @@ static void sync_table(struct ept_sync *s, uint64_t *table, unsigned level, uint
 
 		if (first > at)
 			at = first & ~(span - 1);
-		sync_entry(s, &table[ept_index(at, level)], level, at);
+		ept_sync_entry(s, &table[ept_index(at, level)], level, at);
 		entries++;
 		at += span;
 		while (s->at < s->span_count && s->spans[s->at].end <= at)
@@ -324,7 +418,9 @@ void ept_sync(struct ept_sync *s)
 	s->written = s->splits = s->merges = s->allocated = 0;
 	s->unlinked_count = 0;
 	s->decision = (struct inval_decision){0};
+	s->kin.level = 0;
 	s->at = 0;
+	s->stage_at = 0;
 	s->since_break = 0;
 	s->piece = (struct ept_piece){0};
 	sync_table(s, s->ept->root, s->ept->levels, 0);

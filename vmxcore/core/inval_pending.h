@@ -30,6 +30,11 @@ struct inval_pending {
 	struct inval_pending_note notes[INVAL_PENDING_MAX];
 };
 
+static inline bool inval_pending_none(const struct inval_pending *p)
+{
+	return p->count == 0 && !p->everything;
+}
+
 void inval_pending_clear(struct inval_pending *p);
 /* Something cached of [first, first + size) stays: a leaf of that size, or unknown. */
 void inval_pending_note(struct inval_pending *p, uint64_t first, uint64_t size, uint64_t entry);

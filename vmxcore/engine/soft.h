@@ -132,7 +132,9 @@ struct soft {
 	size_t creating; /* VMs that are being made, and not in the list yet */
 	uint64_t next_vm;
 	uint64_t memory_used;	  /* bytes of all slots, and of images */
-	uint64_t table_bytes_max; /* EPT tables of all VMs */
+	uint64_t table_bytes;	  /* EPT tables of all VMs */
+	uint64_t table_promised;  /* that changes in progress may need, too */
+	uint64_t table_bytes_max; /* bound on both */
 	uint32_t trace_records;	  /* room for them in all VMs */
 	uint64_t vmcs_misuse;	  /* a VMCS was active on two processors: a defect */
 	size_t leaked;		  /* pages and slots left at close: a defect */
@@ -233,10 +235,7 @@ void soft_slot_free(struct soft *s, struct soft_vm *vm, struct soft_slot *slot);
 void soft_slots_free(struct soft *s, struct soft_vm *vm);
 /* What is decoded from it is stale. */
 void soft_slot_written(struct soft *s, struct soft_slot *slot);
-int soft_map_ram(struct soft *s, struct soft_vm *vm, struct soft_reply *reply);
 int soft_slot_list(struct soft *, struct soft_vm *, const struct queue_request *,
-		   struct soft_reply *);
-int soft_mem_apply(struct soft *, struct soft_vm *, const struct queue_request *,
 		   struct soft_reply *);
 int soft_mem_read(struct soft *, struct soft_vm *, const struct queue_request *,
 		  struct soft_reply *);
@@ -245,6 +244,10 @@ int soft_mem_write(struct soft *, struct soft_vm *, const struct queue_request *
 
 int soft_slot_remove(struct soft *, struct soft_vm *, const struct queue_request *,
 		     struct soft_reply *);
+
+/* --- soft_change.c: mappings --- */
+int soft_mem_apply(struct soft *, struct soft_vm *, const struct queue_request *,
+		   struct soft_reply *);
 void soft_fill_change(struct engine_change *ret, const struct core_change *c, uint64_t eptp);
 
 /* --- soft_slot_file.c --- */

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+/* Entries of EPT tables freed at a time. */
+#define PIECE_ENTRIES 131072u
 /* Bytes between two looks at how far it is. */
 #define PIECE (UINT64_C(64) << 20)
 /* Less than this the machine's thread does itself. */
@@ -18,8 +20,10 @@
 struct erase {
 	struct work work;
 	struct soft *s;
-	int (*then)(struct soft *s, struct soft_job *job, struct soft_slot *slot);
-	struct soft_slot *slot; /* for then() */
+	/* What is left to do: 0, or SOFT_JOB_MORE. */
+	int (*then)(struct soft *s, struct soft_job *job, struct erase *e);
+	struct soft_slot *slot;
+	uint64_t shrunk;
 	size_t count;
 	struct plat_mem *mem[];
 };
@@ -59,7 +63,7 @@ static int step_erase(struct soft *s, struct soft_job *job)
 			return r;
 		/* No thread is to be had: freeing alone does it, too. */
 	}
-	r = e->then(s, job, e->slot);
+	r = e->then(s, job, e);
 	if (r != SOFT_JOB_MORE)
 		free(e);
 	return r;
@@ -94,9 +98,15 @@ static int begin(struct soft *s, struct soft_vm *vm, struct erase *e, struct sof
 
 /* --- a VM ------------------------------------------------------------------------------------ */
 
-static int free_vm(struct soft *s, struct soft_job *job, struct soft_slot *none)
+static int free_vm(struct soft *s, struct soft_job *job, struct erase *e)
 {
-	(void)none;
+	struct core_as *as = core_vm_as(job->vm->core);
+	uint64_t before = core_as_table_bytes(as);
+	bool more = core_as_shrink(as, &e->shrunk, PIECE_ENTRIES);
+
+	s->table_bytes -= before - core_as_table_bytes(as);
+	if (more)
+		return SOFT_JOB_MORE;
 	soft_vm_free(s, job->vm);
 	job->vm = NULL;
 	return 0;
@@ -119,9 +129,9 @@ int soft_vm_delete(struct soft *s, struct soft_vm *vm, const struct queue_reques
 
 /* --- a slot ---------------------------------------------------------------------------------- */
 
-static int free_slot(struct soft *s, struct soft_job *job, struct soft_slot *slot)
+static int free_slot(struct soft *s, struct soft_job *job, struct erase *e)
 {
-	soft_slot_free(s, job->vm, slot);
+	soft_slot_free(s, job->vm, e->slot);
 	return 0;
 }
 

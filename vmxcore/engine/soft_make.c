@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Making a VM: in order, files read by another thread, its parts, its RAM mapped. */
+#include "engine/soft_change.h"
 #include "engine/soft_image.h"
-#include "engine/soft_job.h"
 
 #include "x86/x86.h"
 
@@ -123,7 +123,10 @@ static int make_core_vm(struct soft *s, struct soft_vm *vm)
 	};
 	int err = core_vm_create(s->core, &cfg, &vm->core);
 
-	return err ? err : set_cpuid(vm);
+	if (err)
+		return err;
+	s->table_bytes += core_as_table_bytes(core_vm_as(vm->core));
+	return set_cpuid(vm);
 }
 
 static uint32_t least_loaded(const struct soft *s)
@@ -188,9 +191,8 @@ static int make_ram(struct soft *s, struct soft_vm *vm, struct soft_reply *reply
 		.slot = SOFT_RAM_SLOT,
 		.kind = vm->config.huge_pages ? ENGINE_SLOT_HUGE : ENGINE_SLOT_ANON,
 	};
-	int err = soft_slot_new(s, vm, &ram, -1, reply);
 
-	return err ? err : soft_map_ram(s, vm, reply);
+	return soft_slot_new(s, vm, &ram, -1, reply);
 }
 
 static int make(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
@@ -217,7 +219,9 @@ static int make(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
 struct making {
 	struct soft_vm *vm;
 	struct image_read *read;
-	uint32_t next; /* file to share: 0 the image, then the modules */
+	uint32_t next;		   /* file to share: 0 the image, then the modules */
+	struct soft_change change; /* the mapping of the RAM */
+	struct core_map_op ram;
 };
 
 static int end_making(struct soft *s, struct making *m, int err)
@@ -235,16 +239,37 @@ static struct soft_blob **place_of(struct soft_vm *vm, uint32_t file)
 	return file ? &vm->module[file - 1] : &vm->image;
 }
 
+/* Its RAM is mapped: the VM is whole. r: of that. */
+static int list(struct soft *s, struct soft_job *job, int r)
+{
+	struct making *m = job->state;
+
+	if (r == SOFT_JOB_MORE)
+		return r;
+	if (!r)
+		r = soft_vm_list(s, m->vm);
+	if (!r)
+		job->reply.vm = m->vm->id;
+	return end_making(s, m, r);
+}
+
+static int step_map(struct soft *s, struct soft_job *job)
+{
+	struct making *m = job->state;
+
+	return list(s, job, soft_change_step(s, &m->change, job));
+}
+
 static int step_make(struct soft *s, struct soft_job *job)
 {
 	struct making *m = job->state;
 	int err = soft_job_cancelled(job) ? -ECANCELED : make(s, m->vm, &job->reply);
 
-	if (!err)
-		err = soft_vm_list(s, m->vm);
-	if (!err)
-		job->reply.vm = m->vm->id;
-	return end_making(s, m, err);
+	if (err)
+		return end_making(s, m, err);
+	soft_change_ram(m->vm, &m->ram, &m->change);
+	job->step = step_map;
+	return list(s, job, soft_change_begin(s, &m->change, &job->reply));
 }
 
 /* The files are there: those that another VM has already are shared. */

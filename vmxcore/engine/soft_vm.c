@@ -93,8 +93,10 @@ void soft_vm_free(struct soft *s, struct soft_vm *vm)
 	queue_forget(&s->queue, &vm->console_queued);
 	soft_trace_forget(s, vm);
 	free_vcpus(s, vm);
-	if (vm->core)
+	if (vm->core) {
+		s->table_bytes -= core_as_table_bytes(core_vm_as(vm->core));
 		core_vm_destroy(vm->core);
+	}
 	soft_slots_free(s, vm);
 	console_fini(&vm->console);
 	soft_blob_put(s, vm->image);

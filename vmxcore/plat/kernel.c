@@ -77,15 +77,25 @@ uint64_t plat_kernel_pages_used(const struct plat *p)
 
 /* --- pages ---------------------------------------------------------------------------- */
 
-void *plat_page_alloc(struct plat *p, hpa_t *ret_hpa)
+static void *get_page_as(struct plat *p, hpa_t *ret_hpa, gfp_t flags)
 {
-	void *page = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	void *page = (void *)__get_free_page(GFP_KERNEL_ACCOUNT | flags);
 
 	if (!page)
 		return NULL;
 	atomic64_inc(&p->pages);
 	*ret_hpa = hpa(virt_to_phys(page));
 	return page;
+}
+
+void *plat_page_alloc(struct plat *p, hpa_t *ret_hpa)
+{
+	return get_page_as(p, ret_hpa, __GFP_ZERO);
+}
+
+void *plat_page_alloc_raw(struct plat *p, hpa_t *ret_hpa)
+{
+	return get_page_as(p, ret_hpa, 0);
 }
 
 void plat_page_free(struct plat *p, void *page, hpa_t addr)

@@ -21,7 +21,9 @@ struct plat_mem; /* the memory behind one slot */
 
 /* NULL when memory is exhausted. May sleep. */
 void *plat_page_alloc(struct plat *p, hpa_t *ret_hpa);
-/* Takes what plat_page_alloc() gave. Atomic. */
+/* The same, but its content is undefined: for who writes all of it. May sleep. */
+void *plat_page_alloc_raw(struct plat *p, hpa_t *ret_hpa);
+/* Takes what either gave. Atomic. */
 void plat_page_free(struct plat *p, void *page, hpa_t addr);
 /*
  * The pointer to host-physical memory: valid for pages of plat_page_alloc() and

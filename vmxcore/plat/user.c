@@ -49,7 +49,7 @@ struct plat {
 
 	struct plat_lock pool_lock; /* free_pages, pages_used */
 	uint32_t *free_pages;	    /* stack of page numbers; room for every page of the pool */
-	size_t free_count, pool_pages;
+	size_t free_count, free_room, pool_pages;
 	size_t pages_used;
 };
 
@@ -415,39 +415,55 @@ void *plat_hpa_ptr(struct plat *p, hpa_t addr)
 
 /* --- pages -------------------------------------------------------------------------------- */
 
-/* Adds one chunk to the pool. p->lock is held; pool_lock is not. */
-static int pool_grow(struct plat *p)
+/* Room on the stack for every page of a larger pool; by doubling. pool_lock is not held. */
+static int stack_grow(struct plat *p, size_t pages)
 {
-	size_t pages = p->pool_pages + CHUNK_PAGES;
-	uint32_t *stack = calloc(pages, sizeof(*stack)), *old;
-	uint64_t first;
-	int rc;
+	size_t room = pages > 2 * p->free_room ? pages : 2 * p->free_room;
+	uint32_t *stack, *old;
 
+	if (pages <= p->free_room)
+		return 0;
+	stack = malloc(room * sizeof(*stack));
 	if (!stack)
 		return -ENOMEM;
-	rc = piece_take(p, CHUNK_BYTES, VMX_PAGE_SIZE, &first);
-	if (rc)
-		goto fail;
-	rc = map_anon(p, first, CHUNK_BYTES, 0);
-	if (rc) {
-		piece_give(p, first, CHUNK_BYTES);
-		goto fail;
-	}
 	plat_lock(&p->pool_lock);
 	if (p->free_count != 0)
 		memcpy(stack, p->free_pages, p->free_count * sizeof(*stack));
 	old = p->free_pages;
 	p->free_pages = stack;
-	p->pool_pages = pages;
-	for (size_t i = CHUNK_PAGES; i-- > 0;) /* the lowest is handed out first */
-		stack[p->free_count++] = (uint32_t)((first >> VMX_PAGE_SHIFT) + i);
+	p->free_room = room;
 	plat_unlock(&p->pool_lock);
 	free(old);
 	return 0;
+}
 
-fail:
-	free(stack);
-	return rc;
+/*
+ * Adds one chunk to the pool: aligned, so that the host can give a huge page for it. p->lock
+ * is held; pool_lock is not.
+ */
+static int pool_grow(struct plat *p)
+{
+	uint64_t first;
+	int rc = stack_grow(p, p->pool_pages + CHUNK_PAGES);
+
+	if (rc)
+		return rc;
+	rc = piece_take(p, CHUNK_BYTES, CHUNK_BYTES, &first);
+	if (rc)
+		return rc;
+	rc = map_anon(p, first, CHUNK_BYTES, 0);
+	if (rc) {
+		piece_give(p, first, CHUNK_BYTES);
+		return rc;
+	}
+	/* If not, then not. */
+	(void)madvise(p->base + first, CHUNK_BYTES, MADV_HUGEPAGE);
+	plat_lock(&p->pool_lock);
+	p->pool_pages += CHUNK_PAGES;
+	for (size_t i = CHUNK_PAGES; i-- > 0;) /* the lowest is handed out first */
+		p->free_pages[p->free_count++] = (uint32_t)((first >> VMX_PAGE_SHIFT) + i);
+	plat_unlock(&p->pool_lock);
+	return 0;
 }
 
 static bool pool_pop(struct plat *p, uint64_t *ret_page)
@@ -464,10 +480,9 @@ static bool pool_pop(struct plat *p, uint64_t *ret_page)
 	return got;
 }
 
-void *plat_page_alloc(struct plat *p, hpa_t *ret_hpa)
+void *plat_page_alloc_raw(struct plat *p, hpa_t *ret_hpa)
 {
 	uint64_t page;
-	uint8_t *ptr;
 
 	while (!pool_pop(p, &page)) {
 		int rc = 0;
@@ -483,10 +498,17 @@ void *plat_page_alloc(struct plat *p, hpa_t *ret_hpa)
 		if (rc)
 			return NULL;
 	}
-	ptr = p->base + page * VMX_PAGE_SIZE;
-	memset(ptr, 0, VMX_PAGE_SIZE);
 	set_present(p, page * VMX_PAGE_SIZE, VMX_PAGE_SIZE, true);
 	*ret_hpa = hpa(page * VMX_PAGE_SIZE);
+	return p->base + page * VMX_PAGE_SIZE;
+}
+
+void *plat_page_alloc(struct plat *p, hpa_t *ret_hpa)
+{
+	void *ptr = plat_page_alloc_raw(p, ret_hpa);
+
+	if (ptr)
+		memset(ptr, 0, VMX_PAGE_SIZE);
 	return ptr;
 }
 

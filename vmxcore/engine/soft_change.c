@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MIT */
+/* Mappings: requests to core and back, and large ones in pieces. */
+#include "engine/soft_change.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Entries of EPT tables that a piece looks at: about a millisecond at most. */
+#define PIECE_ENTRIES 131072u
+/* What touches no more than this is done at once. */
+#define WHOLE_BYTES VMX_SIZE_1G
+/* From this size on an operation may rebuild the gigabytes at its ends. */
+#define REBUILD_BYTES (UINT64_C(16) << 20)
+#define REBUILD_TABLES (2 * UINT64_C(514))
+
+/* --- core's answers in engine.h's terms ------------------------------------------------------- */
+
+static const enum engine_field core_fields[] = {
+	[CORE_FIELD_NONE] = ENGINE_FIELD_NONE,	      [CORE_FIELD_KIND] = ENGINE_FIELD_KIND,
+	[CORE_FIELD_GPA] = ENGINE_FIELD_GPA,	      [CORE_FIELD_SIZE] = ENGINE_FIELD_SIZE,
+	[CORE_FIELD_SLOT] = ENGINE_FIELD_SLOT,	      [CORE_FIELD_OFFSET] = ENGINE_FIELD_OFFSET,
+	[CORE_FIELD_PROT] = ENGINE_FIELD_PROT,	      [CORE_FIELD_MEMTYPE] = ENGINE_FIELD_MEMTYPE,
+	[CORE_FIELD_COUNT] = ENGINE_FIELD_OPERATIONS,
+};
+
+static uint64_t value_gpa(const struct core_map_op *op)
+{
+	return op->gpa.v;
+}
+
+static uint64_t value_size(const struct core_map_op *op)
+{
+	return op->size;
+}
+
+static uint64_t value_offset(const struct core_map_op *op)
+{
+	return op->offset;
+}
+
+static uint64_t value_prot(const struct core_map_op *op)
+{
+	return op->prot;
+}
+
+static uint64_t value_memtype(const struct core_map_op *op)
+{
+	return op->memtype;
+}
+
+/* What is wrong with a value; the limit follows. */
+static const struct rule {
+	int err;
+	enum core_field field;
+	uint64_t (*value)(const struct core_map_op *op);
+	const char *text;
+} rules[] = {
+	{-EINVAL, CORE_FIELD_GPA, value_gpa, "not a multiple of"},
+	{-ERANGE, CORE_FIELD_GPA, value_gpa, "the guest-physical address space ends at"},
+	{-EINVAL, CORE_FIELD_SIZE, value_size, "not a positive multiple of"},
+	{-ERANGE, CORE_FIELD_SIZE, value_size, "what fits there, in slot and address space, is"},
+	{-EINVAL, CORE_FIELD_OFFSET, value_offset, "not a multiple of"},
+	{-ERANGE, CORE_FIELD_OFFSET, value_offset, "the slot ends at"},
+	{-EINVAL, CORE_FIELD_PROT, value_prot,
+	 "no combination of r (1), w (2) and x (4) that an EPT entry can express; all are"},
+	{-EINVAL, CORE_FIELD_MEMTYPE, value_memtype,
+	 "memory types are 0 UC, 1 WC, 4 WT, 5 WP and 6 WB; the highest is"},
+};
+
+/* A value of one operation is out of bounds. */
+static int refused_value(struct soft_reply *reply, int err, const struct core_map_op *op,
+			 const struct core_conflict *c)
+{
+	enum engine_field field = core_fields[c->field];
+	size_t i;
+
+	for (i = 0; i < VMX_ARRAY_SIZE(rules); i++)
+		if (rules[i].err == err && rules[i].field == (enum core_field)c->field)
+			return soft_fail(reply, err, field, c->limit,
+					 "%s 0x%" PRIx64 ": %s 0x%" PRIx64,
+					 engine_field_name(field), rules[i].value(op),
+					 rules[i].text, c->limit);
+	return soft_fail(reply, err, field, c->limit, "%s: %s (limit %" PRIu64 ")",
+			 engine_field_name(field), strerrordesc_np(-err), c->limit);
+}
+
+/* core's refusal in engine.h's terms. */
+static int refused(struct soft_reply *reply, int err, const struct core_map_op *ops,
+		   const struct core_conflict *c)
+{
+	struct engine_error *e = &reply->error;
+
+	e->index = c->op_index;
+	e->slot = c->existing_slot;
+	e->requested_first = c->requested_first;
+	e->requested_last = c->requested_last;
+	e->existing_first = c->existing_first;
+	e->existing_last = c->existing_last;
+	if (err == -EEXIST)
+		return soft_fail(reply, err, ENGINE_FIELD_GPA, c->limit,
+				 "0x%" PRIx64 "-0x%" PRIx64 " overlaps 0x%" PRIx64 "-0x%" PRIx64
+				 ", which is mapped",
+				 c->requested_first, c->requested_last, c->existing_first,
+				 c->existing_last);
+	if (err == -ENOENT)
+		return soft_fail(reply, err, ENGINE_FIELD_GPA, c->limit,
+				 "0x%" PRIx64 "-0x%" PRIx64 " is not wholly mapped: 0x%" PRIx64
+				 "-0x%" PRIx64 " is a hole",
+				 c->requested_first, c->requested_last, c->existing_first,
+				 c->existing_last);
+	if (err == -ENOMEM)
+		return soft_fail(reply, err, ENGINE_FIELD_NONE, c->limit,
+				 "out of memory for EPT tables or ranges");
+	return refused_value(reply, err, &ops[c->op_index], c);
+}
+
+static const struct {
+	const char *instruction, *type;
+} instructions[] = {
+	[INVAL_INSN_NONE] = {"", ""},
+	[INVAL_INSN_INVEPT_SINGLE] = {"INVEPT", "single-context"},
+	[INVAL_INSN_INVEPT_ALL] = {"INVEPT", "all-context"},
+	[INVAL_INSN_INVVPID_ADDRESS] = {"INVVPID", "individual-address"},
+	[INVAL_INSN_INVVPID_SINGLE] = {"INVVPID", "single-context"},
+	[INVAL_INSN_INVVPID_ALL] = {"INVVPID", "all-context"},
+};
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+	snprintf(to, size, "%s", from);
+}
+
+void soft_fill_change(struct engine_change *ret, const struct core_change *c, uint64_t eptp)
+{
+	const struct inval_reason_info *why = &inval_reason_info[c->decision.reason];
+
+	*ret = (struct engine_change){
+		.entries_written = c->entries_written,
+		.entries_split = c->entries_split,
+		.tables_merged = c->tables_merged,
+		.tables_allocated = c->tables_allocated,
+		.tables_freed = c->tables_freed,
+		.ep4ta = core_ep4ta(eptp),
+		.need = c->decision.need,
+		.invept_issued = c->invept_issued,
+		.processors_interrupted = c->processors_interrupted,
+		.processors_deferred = c->processors_deferred,
+	};
+	copy_text(ret->instruction, sizeof(ret->instruction),
+		  instructions[c->decision.instruction].instruction);
+	copy_text(ret->type, sizeof(ret->type), instructions[c->decision.instruction].type);
+	copy_text(ret->reason, sizeof(ret->reason), why->name);
+	copy_text(ret->text, sizeof(ret->text), why->text);
+	copy_text(ret->section, sizeof(ret->section), why->section);
+}
+
+/* --- the bound on tables -----------------------------------------------------------------------
+ */
+
+/*
+ * Bytes of EPT tables an operation may add, at most: a table for each 2 MiB, or each
+ * 1 GiB where 2 MiB leaves are sure to fit; and a table of each level at both ends. Large
+ * ones build new tables before they free the old.
+ */
+static uint64_t tables_at_most(const struct soft_vm *vm, const struct core_map_op *op)
+{
+	uint64_t ends = 8 + (op->size >= REBUILD_BYTES ? REBUILD_TABLES : 0);
+	uint64_t step = VMX_SIZE_2M, page = vm->config.ept_page_bytes;
+
+	if (op->kind == CORE_MAP || op->kind == CORE_REMAP) {
+		const struct soft_slot *slot = soft_find_slot(vm, op->slot->id);
+		uint64_t host = slot->hpa_first.v + op->offset;
+
+		if (slot->extents == 1 && page != VMX_SIZE_4K &&
+		    (op->gpa.v ^ host) % VMX_SIZE_2M == 0)
+			step = VMX_SIZE_1G;
+		return (op->size / step + ends) * VMX_PAGE_SIZE;
+	}
+	if (op->kind == CORE_PROTECT && op->size >= REBUILD_BYTES)
+		return core_as_table_bytes(core_vm_as(vm->core)) + ends * VMX_PAGE_SIZE;
+	return ends * VMX_PAGE_SIZE;
+}
+
+static int check_tables(const struct soft *s, const struct soft_vm *vm,
+			const struct core_map_op *ops, size_t count, uint64_t *ret_need,
+			struct soft_reply *reply)
+{
+	uint64_t now = s->table_bytes + s->table_promised, left, need = 0;
+	size_t i;
+
+	left = now < s->table_bytes_max ? s->table_bytes_max - now : 0;
+	for (i = 0; i < count; i++) {
+		need += tables_at_most(vm, &ops[i]);
+		if (need <= left)
+			continue;
+		reply->error.index = (uint32_t)i;
+		return soft_fail(reply, -ENOMEM, ENGINE_FIELD_SIZE, s->table_bytes_max,
+				 "it may need %" PRIu64 " bytes of EPT tables; the machine's bound "
+				 "leaves %" PRIu64,
+				 need, left);
+	}
+	*ret_need = need;
+	return 0;
+}
+
+/* --- whole, or in pieces ------------------------------------------------------------------------
+ */
+
+/* The change runs on the home processor of the first vCPU. */
+static struct core_cpu *processor_of(struct soft *s, const struct soft_vm *vm)
+{
+	return s->processor[vm->vcpu_count ? vm->vcpus[0].home : 0].core;
+}
+
+static bool is_large(const struct soft_change *c)
+{
+	uint64_t left = WHOLE_BYTES;
+	size_t i;
+
+	for (i = 0; i < c->count; i++) {
+		if (c->ops[i].size > left)
+			return true;
+		left -= c->ops[i].size;
+	}
+	return false;
+}
+
+int soft_change_begin(struct soft *s, struct soft_change *c, struct soft_reply *reply)
+{
+	struct core_as *as = core_vm_as(c->vm->core);
+	struct core_conflict conflict = {0};
+	int err = check_tables(s, c->vm, c->ops, c->count, &c->promised, reply);
+
+	if (err)
+		return err;
+	c->tables_before = core_as_table_bytes(as);
+	if (is_large(c)) {
+		err = core_as_change_begin(as, processor_of(s, c->vm), c->ops, c->count, c->flags,
+					   &c->pieces, &conflict);
+		if (!err)
+			s->table_promised += c->promised;
+	} else {
+		err = core_as_apply(as, processor_of(s, c->vm), c->ops, c->count, c->flags,
+				    &c->result, &conflict);
+		s->table_bytes += core_as_table_bytes(as) - c->tables_before;
+	}
+	if (err)
+		return refused(reply, err, c->ops, &conflict);
+	return c->pieces ? SOFT_JOB_MORE : 0;
+}
+
+int soft_change_step(struct soft *s, struct soft_change *c, struct soft_job *job)
+{
+	static const struct core_conflict none;
+	int r;
+
+	if (soft_job_cancelled(job))
+		core_as_change_cancel(c->pieces);
+	r = core_as_change_step(c->pieces, PIECE_ENTRIES, &c->result);
+	if (r == 1) {
+		core_as_change_progress(c->pieces, &job->done, &job->total);
+		return SOFT_JOB_MORE;
+	}
+	c->pieces = NULL;
+	s->table_promised -= c->promised;
+	s->table_bytes += core_as_table_bytes(core_vm_as(c->vm->core)) - c->tables_before;
+	return r && r != -ECANCELED ? refused(&job->reply, r, c->ops, &none) : r;
+}
+
+void soft_change_ram(struct soft_vm *vm, struct core_map_op *op, struct soft_change *ret)
+{
+	*op = (struct core_map_op){
+		.kind = CORE_MAP,
+		.prot = CORE_PROT_RWX,
+		.memtype = CORE_MT_WB,
+		.size = vm->slots[0]->core.size,
+		.slot = &vm->slots[0]->core,
+	};
+	*ret = (struct soft_change){.vm = vm, .ops = op, .count = 1};
+}
+
+/* --- requests
+ * ------------------------------------------------------------------------------------- */
+
+static int convert_op(const struct soft_vm *vm, const struct engine_map_op *in, uint32_t index,
+		      struct core_map_op *out, struct soft_reply *reply)
+{
+	static const uint32_t kinds[] = {
+		[ENGINE_MAP] = CORE_MAP,
+		[ENGINE_UNMAP] = CORE_UNMAP,
+		[ENGINE_PROTECT] = CORE_PROTECT,
+		[ENGINE_REMAP] = CORE_REMAP,
+	};
+	bool names_slot = in->kind == ENGINE_MAP || in->kind == ENGINE_REMAP;
+	struct soft_slot *slot = names_slot ? soft_find_slot(vm, in->slot) : NULL;
+
+	reply->error.index = index;
+	if (in->kind >= VMX_ARRAY_SIZE(kinds))
+		return soft_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_REMAP,
+				 "unknown kind of operation %u", in->kind);
+	if (names_slot && !slot)
+		return soft_fail(reply, -ENOENT, ENGINE_FIELD_SLOT, 0, "the VM has no such slot");
+	*out = (struct core_map_op){
+		.kind = kinds[in->kind],
+		.prot = in->prot,
+		.memtype = in->memtype,
+		.gpa = gpa(in->gpa),
+		.size = in->size_bytes,
+		.slot = slot ? &slot->core : NULL,
+		.offset = in->offset_bytes,
+	};
+	reply->error.index = 0;
+	return 0;
+}
+
+static int check_flags(const struct soft *s, uint32_t flags, struct soft_reply *reply)
+{
+	if (flags & ~(ENGINE_CHANGE_DRY_RUN | ENGINE_CHANGE_SKIP_INVALIDATION))
+		return soft_fail(reply, -EINVAL, ENGINE_FIELD_OPERATIONS, 0, "unknown flags 0x%x",
+				 flags);
+	if ((flags & ENGINE_CHANGE_SKIP_INVALIDATION) && !s->cfg.unsafe_hooks)
+		return soft_fail(reply, -EPERM, ENGINE_FIELD_OPERATIONS, 0,
+				 "leaving out an invalidation needs unsafe hooks");
+	return 0;
+}
+
+struct applying {
+	struct soft_change change;
+	struct engine_change *out; /* the reply's */
+	struct core_map_op ops[];
+};
+
+/* r: of the change. */
+static int proceed(struct applying *a, int r)
+{
+	struct soft_vm *vm = a->change.vm;
+
+	if (r == SOFT_JOB_MORE)
+		return r;
+	if (!r)
+		soft_fill_change(a->out, &a->change.result, core_as_eptp(core_vm_as(vm->core)));
+	free(a);
+	return r;
+}
+
+static int step_apply(struct soft *s, struct soft_job *job)
+{
+	struct applying *a = job->state;
+
+	return proceed(a, soft_change_step(s, &a->change, job));
+}
+
+static int begin_apply(struct soft *s, struct applying *a, struct soft_reply *reply)
+{
+	struct soft_vm *vm = a->change.vm;
+	int r;
+
+	/* Made first: what has begun must go on. */
+	if (soft_job_new(s, vm, reply, step_apply, a) != 0)
+		return proceed(a, -ENOMEM);
+	r = proceed(a, soft_change_begin(s, &a->change, reply));
+	if (r == SOFT_JOB_MORE)
+		return 0;
+	free(reply->job);
+	reply->job = NULL;
+	return r;
+}
+
+int soft_mem_apply(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
+		   struct soft_reply *reply)
+{
+	const struct engine_mem_apply *req = &rq->req.u.apply;
+	const struct engine_map_op *in = rq->payload;
+	struct applying *a;
+	uint32_t flags = 0, i;
+	int err = check_flags(s, req->flags, reply);
+
+	if (err)
+		return err;
+	flags |= req->flags & ENGINE_CHANGE_DRY_RUN ? CORE_CHANGE_DRY_RUN : 0;
+	flags |= req->flags & ENGINE_CHANGE_SKIP_INVALIDATION ? CORE_CHANGE_SKIP_INVALIDATION : 0;
+	a = calloc(1, sizeof(*a) + req->count * sizeof(a->ops[0]));
+	if (!a)
+		return -ENOMEM;
+	a->out = soft_payload(reply, 1, sizeof(*a->out));
+	err = a->out ? 0 : -ENOMEM;
+	for (i = 0; i < req->count && !err; i++)
+		err = convert_op(vm, &in[i], i, &a->ops[i], reply);
+	if (err) {
+		free(a);
+		return err;
+	}
+	a->change =
+		(struct soft_change){.vm = vm, .ops = a->ops, .count = req->count, .flags = flags};
+	return begin_apply(s, a, reply);
+}
