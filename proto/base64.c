@@ -10,60 +10,100 @@ size_t proto_base64_length(size_t n)
 	return (n + 2) / 3 * 4;
 }
 
-void proto_base64_encode(const uint8_t *in, size_t n, char *out)
+static void encode_group(uint32_t v, char *out)
 {
-	for (size_t i = 0; i < n; i += 3) {
-		const size_t left = n - i;
-		uint32_t v = (uint32_t)in[i] << 16;
-
-		if (left > 1)
-			v |= (uint32_t)in[i + 1] << 8;
-		if (left > 2)
-			v |= in[i + 2];
-		*out++ = alphabet[v >> 18 & 63];
-		*out++ = alphabet[v >> 12 & 63];
-		*out++ = left > 1 ? alphabet[v >> 6 & 63] : '=';
-		*out++ = left > 2 ? alphabet[v & 63] : '=';
-	}
+	out[0] = alphabet[v >> 18 & 63];
+	out[1] = alphabet[v >> 12 & 63];
+	out[2] = alphabet[v >> 6 & 63];
+	out[3] = alphabet[v & 63];
 }
 
-static int digit(char c)
+void proto_base64_encode(const uint8_t *in, size_t n, char *out)
 {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
+	for (; n >= 3; n -= 3, in += 3, out += 4)
+		encode_group((uint32_t)in[0] << 16 | (uint32_t)in[1] << 8 | in[2], out);
+	if (!n)
+		return;
+	encode_group((uint32_t)in[0] << 16 | (n > 1 ? (uint32_t)in[1] << 8 : 0), out);
+	if (n == 1)
+		out[2] = '=';
+	out[3] = '=';
+}
+
+#define NO_DIGIT 0x80
+
+/* Each character's digit. */
+/* clang-format off */
+#define X NO_DIGIT
+static const uint8_t digits[256] = {
+	X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,
+	X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,
+	X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  62, X,  X,  X,  63,
+	52, 53, 54, 55, 56, 57, 58, 59, 60, 61, X,  X,  X,  X,  X,  X,
+	X,  0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14,
+	15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, X,  X,  X,  X,  X,
+	X,  26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40,
+	41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, X,  X,  X,  X,  X,
+	X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,
+	X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,
+	X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,
+	X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,
+	X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,
+	X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,
+	X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,
+	X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,  X,
+};
+#undef X
+/* clang-format on */
+
+/* The first `count` of four characters into *ret, from its bit 23 down. NO_DIGIT or 0. */
+static unsigned decode_group(const uint8_t *in, unsigned count, uint32_t *ret)
+{
+	unsigned all = 0;
+	uint32_t v = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		all |= digits[in[i]];
+		v |= (uint32_t)digits[in[i]] << (18 - 6 * i);
+	}
+	*ret = v;
+	return all & NO_DIGIT;
+}
+
+/* What every group but the last is: four digits. false: it is not. */
+static bool decode_whole(const uint8_t *in, size_t groups, uint8_t *out)
+{
+	unsigned bad = 0;
+	uint32_t v;
+
+	for (; groups--; in += 4, out += 3) {
+		bad |= decode_group(in, 4, &v);
+		out[0] = (uint8_t)(v >> 16);
+		out[1] = (uint8_t)(v >> 8);
+		out[2] = (uint8_t)v;
+	}
+	return !bad;
 }
 
 int proto_base64_decode(const char *in, size_t len, uint8_t *out, size_t *ret_n)
 {
-	size_t n = 0;
+	const uint8_t *text = (const uint8_t *)in, *last;
+	size_t n = len / 4 * 3;
+	unsigned pad;
+	uint32_t v;
 
 	if (len % 4)
 		return -EINVAL;
-	for (size_t i = 0; i < len; i += 4) {
-		const bool end = i + 4 == len;
-		const int pad = !end || in[i + 3] != '=' ? 0 : in[i + 2] != '=' ? 1 : 2;
-		uint32_t v = 0;
-
-		for (int k = 0; k < 4 - pad; k++) {
-			const int d = digit(in[i + (size_t)k]);
-
-			if (d < 0)
-				return -EINVAL;
-			v |= (uint32_t)d << (18 - 6 * k);
-		}
+	if (len) {
+		last = text + len - 4;
+		pad = last[3] != '=' ? 0 : last[2] != '=' ? 1 : 2;
 		/* The bits that padding leaves over are zero, so that a value has one form. */
-		if ((pad == 1 && v & 0xff) || (pad == 2 && v & 0xffff))
+		if (decode_group(last, 4 - pad, &v) || v & ((1u << 8 * pad) - 1) ||
+		    !decode_whole(text, len / 4 - 1, out))
 			return -EINVAL;
-		out[n++] = (uint8_t)(v >> 16);
-		if (pad < 2)
-			out[n++] = (uint8_t)(v >> 8);
-		if (pad < 1)
-			out[n++] = (uint8_t)v;
+		n -= pad;
+		for (unsigned i = 0; i < 3 - pad; i++)
+			out[len / 4 * 3 - 3 + i] = (uint8_t)(v >> (16 - 8 * i));
 	}
 	*ret_n = n;
 	return 0;

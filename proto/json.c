@@ -134,6 +134,32 @@ static int escape(struct parser *ps, char *out, size_t *n)
 	return 0;
 }
 
+#define EACH(byte) (UINT64_MAX / 255 * (byte))
+#define HIGH_BITS EACH(0x80)
+
+/* Whether a byte of w is below n, which is at most 0x80; bytes above 0x7f may count, too. */
+static uint64_t any_below(uint64_t w, unsigned n)
+{
+	return (w - EACH(n)) & ~w & HIGH_BITS;
+}
+
+/* How many characters, from p on, stand for themselves: ASCII without " and \ */
+static size_t plain_run(const char *p, const char *end)
+{
+	const char *first = p;
+	uint64_t w;
+
+	for (; end - p >= 8; p += 8) {
+		memcpy(&w, p, sizeof(w));
+		if ((w & HIGH_BITS) | any_below(w, 0x20) | any_below(w ^ EACH('"'), 1) |
+		    any_below(w ^ EACH('\\'), 1))
+			break;
+	}
+	while (p < end && *p >= 0x20 && *p != '"' && *p != '\\')
+		p++;
+	return (size_t)(p - first);
+}
+
 /* Leaves the text in out, NUL-terminated; ps->p is behind the opening quote. */
 static int string(struct parser *ps, char *out, size_t *ret_len)
 {
@@ -151,8 +177,11 @@ static int string(struct parser *ps, char *out, size_t *ret_len)
 				return r;
 			continue;
 		}
-		if (*ps->p >= 0x20) { /* the common case: ASCII */
-			out[n++] = *ps->p++;
+		len = plain_run(ps->p, ps->end);
+		if (len) {
+			memcpy(out + n, ps->p, len);
+			n += len;
+			ps->p += len;
 			continue;
 		}
 		if ((unsigned char)*ps->p < 0x20)

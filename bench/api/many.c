@@ -101,13 +101,17 @@ static void measure(const struct bench *b, const char *what, struct step *steps,
 /* The most VMs that the daemon says it takes. */
 static unsigned limit_of(const struct bench *b)
 {
+	const char *limits;
 	struct server hvd;
 	struct client c;
 	unsigned limit;
 
 	server_start(b, &hvd, NULL);
 	client_open(&c, hvd.socket);
-	limit = (unsigned)reply_number(client_call(&c, -1, "daemon.info", "%s", ""), "vms");
+	limits = strstr(client_call(&c, -1, "daemon.info", "%s", ""), "\"limits\":");
+	if (!limits)
+		die("daemon.info has no limits");
+	limit = (unsigned)reply_number(limits, "vms");
 	client_close(&c);
 	server_stop(&hvd);
 	return limit;

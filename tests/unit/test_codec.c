@@ -566,6 +566,77 @@ static void test_base64(void **state)
 	assert_memory_equal(text, "Zm9vYg==", 8);
 }
 
+/* Each character at each place: a digit or refused. */
+static void test_base64_digits(void **state)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	uint8_t out[12];
+	size_t n;
+
+	(void)state;
+	for (size_t at = 0; at < 16; at++) {
+		for (int c = 0; c < 256; c++) {
+			char text[] = "AAAAAAAAAAAAAAAA";
+			const char *digit = memchr(digits, c, 64);
+			const bool padding = c == '=' && at == 15;
+			int r;
+
+			text[at] = (char)c;
+			r = proto_base64_decode(text, 16, out, &n);
+			assert_int_equal(r, digit || padding ? 0 : -EINVAL);
+			if (r)
+				continue;
+			assert_int_equal(n, padding ? 11 : 12);
+			for (size_t i = 0; digit && i < 12; i++) {
+				const uint32_t group = (uint32_t)(digit - digits)
+						       << (18 - 6 * (at % 4));
+
+				assert_int_equal(out[i], i / 3 == at / 4
+								 ? group >> (16 - 8 * (i % 3)) & 255
+								 : 0);
+			}
+		}
+	}
+}
+
+/* Strings of every length with something that is not itself at each of their places. */
+static void test_string_runs(void **state)
+{
+	static const struct {
+		const char *written, *meant; /* NULL: refused */
+	} odd[] = {
+		{"\\\"", "\""},	  {"\\\\", "\\"}, {"\\u00e9", "\xc3\xa9"}, {"\xc3\xa9", "\xc3\xa9"},
+		{"\x7f", "\x7f"}, {" ", " "},	  {"\x1f", NULL},	   {"\x80", NULL},
+		{"\n", NULL},	  {"\\x", NULL}};
+	char text[128], meant[128];
+
+	(void)state;
+	for (size_t len = 0; len < 40; len++) {
+		for (size_t at = 0; at <= len; at++) {
+			for (size_t i = 0; i < COUNT(odd); i++) {
+				struct json_object *obj = NULL;
+				int r;
+
+				snprintf(text, sizeof(text), "\"%.*s%s%.*s\"", (int)at,
+					 "abcdefghijklmnopqrstuvwxyz0123456789~!#$", odd[i].written,
+					 (int)(len - at),
+					 "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789~[]}");
+				r = proto_json_parse(text, strlen(text), &obj, NULL);
+				assert_int_equal(r == 0, odd[i].meant != NULL);
+				if (r)
+					continue;
+				snprintf(meant, sizeof(meant), "%.*s%s%.*s", (int)at,
+					 "abcdefghijklmnopqrstuvwxyz0123456789~!#$", odd[i].meant,
+					 (int)(len - at),
+					 "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789~[]}");
+				assert_string_equal(json_object_get_string(obj), meant);
+				json_object_put(obj);
+			}
+		}
+	}
+}
+
 /* --- errors -------------------------------------------------------------------------------- */
 
 static void test_error_json(void **state)
@@ -707,6 +778,8 @@ int main(void)
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_list_options),
 		cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_base64_digits),
+		cmocka_unit_test(test_string_runs),
 		cmocka_unit_test(test_error_json),
 		cmocka_unit_test(test_errors_table),
 		cmocka_unit_test(test_methods_table),

@@ -35,8 +35,8 @@ static void source_hole(const struct mem_range *next, uint64_t a, struct ept_pie
  */
 static void source_piece(void *ctx, uint64_t a, struct ept_piece *ret)
 {
-	const struct mem_ranges *l = ctx;
-	const struct mem_range *r = mem_ranges_at(l, mem_ranges_find(l, a));
+	struct mem_ranges *l = ctx;
+	const struct mem_range *r = mem_ranges_at(l, mem_ranges_seek(l, a));
 	uint64_t max_bytes, bytes;
 	hpa_t at;
 
@@ -132,11 +132,10 @@ static int reserve(struct as_change *c)
  * The new list's are added before the old one's go, and those only after the change is
  * published: a slot never looks unused while a processor may reach it.
  */
-static void count_mapped(const struct mem_ranges *l, const struct ept_span *spans, size_t count,
-			 bool add)
+static void count_mapped(struct mem_ranges *l, const struct ept_span *spans, size_t count, bool add)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct mem_pos pos = mem_ranges_find(l, spans[i].first);
+		struct mem_pos pos = mem_ranges_seek(l, spans[i].first);
 		const struct mem_range *r;
 
 		for (; (r = mem_ranges_at(l, pos)) && r->gpa < spans[i].end;

@@ -34,7 +34,7 @@ struct core_as {
 
 /* An operation's place in the order of address. */
 struct as_order {
-	uint64_t key;
+	uint64_t first, size;
 	uint32_t index; /* of the operation */
 };
 

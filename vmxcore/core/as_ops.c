@@ -74,7 +74,7 @@ static int check_type(struct as_change *c, const struct core_map_op *op)
 
 static int check_free(struct as_change *c, const struct core_map_op *op)
 {
-	const struct mem_range *r = mem_ranges_at(&c->edit, mem_ranges_find(&c->edit, op->gpa.v));
+	const struct mem_range *r = mem_ranges_at(&c->edit, mem_ranges_seek(&c->edit, op->gpa.v));
 
 	if (!r || r->gpa >= op->gpa.v + op->size)
 		return 0;
@@ -87,7 +87,7 @@ static int check_free(struct as_change *c, const struct core_map_op *op)
 static int check_mapped(struct as_change *c, const struct core_map_op *op)
 {
 	uint64_t at = op->gpa.v, end = at + op->size;
-	struct mem_pos pos = mem_ranges_find(&c->edit, at);
+	struct mem_pos pos = mem_ranges_seek(&c->edit, at);
 
 	while (at < end) {
 		const struct mem_range *r = mem_ranges_at(&c->edit, pos);
@@ -194,12 +194,18 @@ static bool any_order_will_do(const struct as_change *c)
 	return c->edit.total + 2 * c->count <= CORE_MAX_RANGES && as_operations_apart(c);
 }
 
+/* The operations' order is not that of their addresses: the processor can't guess the next. */
+#define OPS_AHEAD 8u
+
 static int edit_by_address(struct as_change *c)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < c->count && rc == 0; i++)
+	for (size_t i = 0; i < c->count && rc == 0; i++) {
+		if (i + OPS_AHEAD < c->count)
+			__builtin_prefetch(&c->ops[c->order[i + OPS_AHEAD].index]);
 		rc = edit_one(c, &c->ops[c->order[i].index]);
+	}
 	return rc;
 }
 

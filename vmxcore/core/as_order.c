@@ -10,19 +10,13 @@
 #define DIGIT_BITS 8u
 #define DIGITS (1u << DIGIT_BITS)
 
-/* Operations are whole pages, or will be refused. */
-static uint64_t key_of(const struct core_map_op *op)
-{
-	return op->gpa.v / VMX_PAGE_SIZE;
-}
-
 static void insertion_sort(struct as_order *a, size_t count)
 {
 	for (size_t i = 1; i < count; i++) {
 		struct as_order t = a[i];
 		size_t k = i;
 
-		for (; k > 0 && a[k - 1].key > t.key; k--)
+		for (; k > 0 && a[k - 1].first > t.first; k--)
 			a[k] = a[k - 1];
 		a[k] = t;
 	}
@@ -35,7 +29,7 @@ static void digit_pass(const struct as_order *from, struct as_order *to, size_t 
 	uint32_t at[DIGITS] = {0}, sum = 0;
 
 	for (size_t i = 0; i < count; i++)
-		at[from[i].key >> shift & (DIGITS - 1)]++;
+		at[from[i].first >> shift & (DIGITS - 1)]++;
 	for (unsigned d = 0; d < DIGITS; d++) {
 		uint32_t n = at[d];
 
@@ -43,21 +37,24 @@ static void digit_pass(const struct as_order *from, struct as_order *to, size_t 
 		sum += n;
 	}
 	for (size_t i = 0; i < count; i++)
-		to[at[from[i].key >> shift & (DIGITS - 1)]++] = from[i];
+		to[at[from[i].first >> shift & (DIGITS - 1)]++] = from[i];
 }
 
-/* By the digits in which the keys differ, the lowest first. -ENOMEM. */
+/*
+ * By the digits in which the addresses differ, the lowest first. Below them are only those
+ * of operations that will be refused. -ENOMEM.
+ */
 static int radix_sort(struct as_order **a, size_t count)
 {
 	struct as_order *from = *a, *to;
 	uint64_t differ = 0;
 
 	for (size_t i = 1; i < count; i++)
-		differ |= from[i].key ^ from[0].key;
+		differ |= from[i].first ^ from[0].first;
 	to = plat_calloc(count, sizeof(*to));
 	if (!to)
 		return -ENOMEM;
-	for (unsigned shift = 0; shift < 64; shift += DIGIT_BITS) {
+	for (unsigned shift = VMX_PAGE_SHIFT; shift < 64; shift += DIGIT_BITS) {
 		struct as_order *t = from;
 
 		if ((differ >> shift & (DIGITS - 1)) == 0)
@@ -74,7 +71,7 @@ static int radix_sort(struct as_order **a, size_t count)
 static bool in_order(const struct as_order *a, size_t count)
 {
 	for (size_t i = 1; i < count; i++)
-		if (a[i - 1].key > a[i].key)
+		if (a[i - 1].first > a[i].first)
 			return false;
 	return true;
 }
@@ -85,7 +82,7 @@ int as_sort_operations(struct as_change *c)
 	if (!c->order)
 		return -ENOMEM;
 	for (size_t i = 0; i < c->count; i++)
-		c->order[i] = (struct as_order){key_of(&c->ops[i]), (uint32_t)i};
+		c->order[i] = (struct as_order){c->ops[i].gpa.v, c->ops[i].size, (uint32_t)i};
 	if (in_order(c->order, c->count))
 		return 0;
 	if (c->count > INSERT_UP_TO)
@@ -97,10 +94,9 @@ int as_sort_operations(struct as_change *c)
 bool as_operations_apart(const struct as_change *c)
 {
 	for (size_t i = 1; i < c->count; i++) {
-		const struct core_map_op *a = &c->ops[c->order[i - 1].index];
-		const struct core_map_op *b = &c->ops[c->order[i].index];
+		const struct as_order *a = &c->order[i - 1], *b = &c->order[i];
 
-		if (b->gpa.v < a->gpa.v || b->gpa.v - a->gpa.v < a->size)
+		if (b->first - a->first < a->size)
 			return false;
 	}
 	return true;
@@ -114,8 +110,8 @@ int as_collect_spans(struct as_change *c)
 	if (!c->spans)
 		return -ENOMEM;
 	for (size_t i = 0; i < c->count; i++) {
-		const struct core_map_op *op = &c->ops[c->order[i].index];
-		struct ept_span s = {op->gpa.v, op->gpa.v + op->size};
+		const struct as_order *o = &c->order[i];
+		struct ept_span s = {o->first, o->first + o->size};
 
 		if (i == 0)
 			c->spans[0] = s;

@@ -179,13 +179,36 @@ static size_t ranges_before(const struct mem_ranges *l, size_t chunk, uint64_t a
 	return (size_t)(at - c->r);
 }
 
+static struct mem_pos find_in(const struct mem_ranges *l, size_t chunk, uint64_t a)
+{
+	struct mem_pos pos = {.chunk = chunk};
+
+	if (chunk < l->count)
+		pos.index = ranges_before(l, chunk, a);
+	return pos;
+}
+
 struct mem_pos mem_ranges_find(const struct mem_ranges *l, uint64_t a)
 {
-	struct mem_pos pos = {.chunk = chunks_before(l, a)};
+	return find_in(l, chunks_before(l, a), a);
+}
 
-	if (pos.chunk < l->count)
-		pos.index = ranges_before(l, pos.chunk, a);
-	return pos;
+/* Whether a search for a ends in this chunk. */
+static bool leads_to(const struct mem_ranges *l, size_t chunk, uint64_t a)
+{
+	return chunk < l->count && l->dir[chunk].end > a &&
+	       (chunk == 0 || l->dir[chunk - 1].end <= a);
+}
+
+struct mem_pos mem_ranges_seek(struct mem_ranges *l, uint64_t a)
+{
+	if (!leads_to(l, l->near, a)) {
+		if (leads_to(l, l->near + 1, a))
+			l->near++;
+		else
+			l->near = chunks_before(l, a);
+	}
+	return find_in(l, l->near, a);
 }
 
 const struct mem_range *mem_ranges_at(const struct mem_ranges *l, struct mem_pos pos)
@@ -223,7 +246,7 @@ static int chunk_halve(struct mem_ranges *l, size_t at)
 	return 0;
 }
 
-/* Inserts before pos (which mem_ranges_find() gave for r's place). */
+/* Inserts before pos (which mem_ranges_seek() gave for r's place). */
 static int range_insert(struct mem_ranges *l, struct mem_pos pos, const struct mem_range *r)
 {
 	struct mem_chunk *c;
@@ -306,7 +329,7 @@ static int range_erase(struct mem_ranges *l, struct mem_pos pos)
 /* Sees to it that a is no range's inside: the range that holds it becomes two. */
 static int range_cut(struct mem_ranges *l, uint64_t a)
 {
-	struct mem_pos pos = mem_ranges_find(l, a);
+	struct mem_pos pos = mem_ranges_seek(l, a);
 	const struct mem_range *r = mem_ranges_at(l, pos);
 	struct mem_range right;
 	int rc;
@@ -335,7 +358,7 @@ static bool joinable(const struct mem_range *left, const struct mem_range *right
 /* Joins what has become compatible at every border in [first, end]. */
 static int join(struct mem_ranges *l, uint64_t first, uint64_t end)
 {
-	struct mem_pos pos = mem_ranges_find(l, first != 0 ? first - 1 : 0), next_pos;
+	struct mem_pos pos = mem_ranges_seek(l, first != 0 ? first - 1 : 0), next_pos;
 	const struct mem_range *r, *next;
 
 	while ((r = mem_ranges_at(l, pos)) && r->gpa <= end) {
@@ -358,7 +381,7 @@ static int join(struct mem_ranges *l, uint64_t first, uint64_t end)
 		rc = range_erase(l, next_pos);
 		if (rc)
 			return rc;
-		pos = mem_ranges_find(l, at);
+		pos = mem_ranges_seek(l, at);
 	}
 	return 0;
 }
@@ -371,20 +394,20 @@ static int isolate(struct mem_ranges *l, uint64_t first, uint64_t end, struct me
 	const struct mem_range *r;
 	int rc;
 
-	*ret_pos = mem_ranges_find(l, first);
+	*ret_pos = mem_ranges_seek(l, first);
 	r = mem_ranges_at(l, *ret_pos);
 	if (r && r->gpa == first && mem_range_end(r) == end)
 		return 0;
 	rc = range_cut(l, first);
 	if (rc == 0)
 		rc = range_cut(l, end);
-	*ret_pos = mem_ranges_find(l, first);
+	*ret_pos = mem_ranges_seek(l, first);
 	return rc;
 }
 
 int mem_ranges_insert(struct mem_ranges *l, const struct mem_range *r)
 {
-	int rc = range_insert(l, mem_ranges_find(l, r->gpa), r);
+	int rc = range_insert(l, mem_ranges_seek(l, r->gpa), r);
 
 	return rc ? rc : join(l, r->gpa, mem_range_end(r));
 }
@@ -397,7 +420,7 @@ int mem_ranges_erase(struct mem_ranges *l, uint64_t first, uint64_t end)
 
 	while (rc == 0 && (r = mem_ranges_at(l, pos)) && r->gpa < end) {
 		rc = range_erase(l, pos);
-		pos = mem_ranges_find(l, first);
+		pos = mem_ranges_seek(l, first);
 	}
 	return rc;
 }

@@ -41,6 +41,7 @@ struct mem_ranges {
 	struct mem_chunk_ref *dir;
 	size_t count, capacity; /* chunks */
 	size_t total;		/* ranges */
+	size_t near;		/* chunk of the last mem_ranges_seek() */
 	uint64_t version;
 	struct mem_chunk *dropped; /* chunks of the version before that this one has not */
 };
@@ -62,6 +63,8 @@ void mem_ranges_retire(struct mem_ranges *old, struct mem_ranges *now);
 
 /* The first range that ends after a; mem_ranges_at() gives NULL if there is none. Atomic. */
 struct mem_pos mem_ranges_find(const struct mem_ranges *l, uint64_t a);
+/* The same, for who goes up through the list: looks first where the last one led. */
+struct mem_pos mem_ranges_seek(struct mem_ranges *l, uint64_t a);
 const struct mem_range *mem_ranges_at(const struct mem_ranges *l, struct mem_pos pos);
 struct mem_pos mem_ranges_next(const struct mem_ranges *l, struct mem_pos pos);
 

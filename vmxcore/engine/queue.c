@@ -156,8 +156,9 @@ int queue_submit(struct queue *q, const struct engine_request *req, const void *
 	else
 		q->first_request = rq;
 	q->last_request = rq;
-	pthread_cond_signal(&q->wake);
 	pthread_mutex_unlock(&q->lock);
+	/* Not before: who is woken would have to wait for the lock. */
+	pthread_cond_signal(&q->wake);
 	return 0;
 }
 
@@ -234,17 +235,39 @@ void queue_take(struct queue *q, int wait_ms, struct queue_taken *ret)
 
 /* --- events ------------------------------------------------------------------------------- */
 
-/* The lock is held. The descriptor is readable exactly while the list is not empty. */
+/* The lock is held. The descriptor is readable exactly while the list is not empty, or held. */
+static void tell(struct queue *q)
+{
+	if (!q->first_event || q->held || q->told)
+		return;
+	q->told = true;
+	eventfd_write(q->event_fd, 1);
+}
+
 static void append(struct queue *q, struct queue_event *ev)
 {
 	ev->next = NULL;
-	if (q->last_event) {
+	if (q->last_event)
 		q->last_event->next = ev;
-	} else {
+	else
 		q->first_event = ev;
-		eventfd_write(q->event_fd, 1);
-	}
 	q->last_event = ev;
+	tell(q);
+}
+
+void queue_hold(struct queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	q->held = true;
+	pthread_mutex_unlock(&q->lock);
+}
+
+void queue_release(struct queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	q->held = false;
+	tell(q);
+	pthread_mutex_unlock(&q->lock);
 }
 
 static void drained(struct queue *q)
@@ -252,7 +275,9 @@ static void drained(struct queue *q)
 	eventfd_t value;
 
 	q->last_event = NULL;
-	eventfd_read(q->event_fd, &value);
+	if (q->told)
+		eventfd_read(q->event_fd, &value);
+	q->told = false;
 }
 
 void queue_complete(struct queue *q, struct queue_request *rq, const struct engine_event *event)

@@ -36,7 +36,9 @@ struct queue {
 	struct queue_request *newest; /* not completed, wherever it is */
 	struct queue_event *first_event, *last_event;
 	size_t outstanding;
-	int event_fd; /* eventfd: readable while events wait */
+	int event_fd; /* eventfd: readable while events wait and are not held */
+	bool held;    /* queue_hold() */
+	bool told;    /* event_fd is readable */
 	bool closing;
 	bool cancelling; /* some request has been cancelled since queue_take() */
 	bool kicked;	 /* queue_kick() */
@@ -70,6 +72,12 @@ struct queue_taken {
 void queue_take(struct queue *q, int wait_ms, struct queue_taken *ret);
 /* Wakes a queue_take() that sleeps, or the next one that would. From any thread. */
 void queue_kick(struct queue *q);
+/*
+ * Between these, events that come where there were none do not make the descriptor
+ * readable: the caller is woken once for all of them.
+ */
+void queue_hold(struct queue *q);
+void queue_release(struct queue *q);
 /* Sends rq's completion; rq is gone afterwards. The payload of *event becomes the queue's. */
 void queue_complete(struct queue *q, struct queue_request *rq, const struct engine_event *event);
 /* Waits for memory rather than lose an event. */
