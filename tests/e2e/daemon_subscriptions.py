@@ -190,8 +190,11 @@ class Events(Base):
         c, sleeper, quick = self.client, self.listener(), self.listener()
         c.create_flat("a", FLAT_SPIN, start=True)
         c.call("vm.pause", vm="a")
-        following = sleeper.call("events.subscribe")["next_seq"]
-        quick.call("events.subscribe")
+        quick.call("events.subscribe", since=1)
+        while (event := quick.note("event")).get("reason") != "user":
+            pass
+        following = event["seq"] + 1
+        sleeper.call("events.subscribe", since=following)
         batch = b"[%s]\n" % b",".join(
             json.dumps(c.request("vm." + ("pause" if i % 2 else "resume"), vm="a")).encode()
             for i in range(64))
