@@ -2,7 +2,7 @@
 # The raw socket of a real daemon.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 
-foreach(name session hostile process batch)
+foreach(name session hostile process batch subscriptions)
   add_test(NAME e2e_daemon_${name}
     COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/daemon_${name}.py)
   set_tests_properties(e2e_daemon_${name} PROPERTIES LABELS e2e TIMEOUT 300

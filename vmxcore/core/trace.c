@@ -134,6 +134,16 @@ size_t core_trace_read(struct core_trace *t, struct core_trace_record *ret, size
 	return n;
 }
 
+uint64_t core_trace_untold(struct core_trace *t)
+{
+	uint64_t n;
+
+	plat_lock(&t->lock);
+	n = t->seq - t->told;
+	plat_unlock(&t->lock);
+	return n;
+}
+
 size_t core_trace_waiting(struct core_trace *t, uint64_t *ret_seq)
 {
 	size_t n;

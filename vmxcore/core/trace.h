@@ -113,6 +113,8 @@ int core_trace_set(struct core_trace *t, const struct core_trace_settings *setti
  */
 size_t core_trace_read(struct core_trace *t, struct core_trace_record *ret, size_t max,
 		       uint64_t *ret_lost);
+/* Records that no reader knows of: waiting, or lost behind those that wait. Atomic. */
+uint64_t core_trace_untold(struct core_trace *t);
 /* Records waiting; *ret_seq is the next number: it moves with each record taken or lost. */
 size_t core_trace_waiting(struct core_trace *t, uint64_t *ret_seq);
 

@@ -75,12 +75,14 @@ int soft_trace_set(struct soft *s, struct soft_vm *vm, const struct queue_reques
 		.guest_time = guest_time,
 		.ctx = vm,
 	};
+	uint64_t untold = core_trace_untold(core_vm_trace(vm->core)); /* nobody records now */
 	int err = check(s, vm, q, reply);
 
 	if (!err)
 		err = core_trace_set(core_vm_trace(vm->core), &settings);
 	if (err)
 		return err;
+	reply->total = untold;
 	s->trace_records -= vm->trace.records;
 	vm->trace.records = q->kinds ? q->records : 0;
 	s->trace_records += vm->trace.records;

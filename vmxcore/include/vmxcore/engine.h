@@ -108,7 +108,8 @@ enum engine_op {
 			       * ENGINE_MAX_INPUT; total: how many were taken, which are the first;
 			       * first: how many now wait for the guest. The rest did not fit.
 			       * Running or paused; a start forgets what waits */
-	ENGINE_TRACE_SET,     /* what of a VM is traced from now on; records not read are dropped */
+	ENGINE_TRACE_SET,     /* what of a VM is traced from now on; records not read are dropped;
+			       * total: so many, those lost for want of room included */
 	ENGINE_TRACE_READ,    /* payload out: struct engine_trace_record[], oldest first; total:
 			       * records lost for want of room between the last that was read
 			       * before and the first of these (or now, if there is none) */
