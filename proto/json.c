@@ -134,6 +134,16 @@ static int escape(struct parser *ps, char *out, size_t *n)
 	return 0;
 }
 
+/* Bytes that stand for themselves: ASCII. */
+static size_t plain_run(const struct parser *ps)
+{
+	const char *p = ps->p;
+
+	while (p < ps->end && *p >= 0x20 && *p != '"' && *p != '\\')
+		p++;
+	return (size_t)(p - ps->p);
+}
+
 /* Leaves the text in out, NUL-terminated; ps->p is behind the opening quote. */
 static int string(struct parser *ps, char *out, size_t *ret_len)
 {
@@ -151,8 +161,11 @@ static int string(struct parser *ps, char *out, size_t *ret_len)
 				return r;
 			continue;
 		}
-		if (*ps->p >= 0x20) { /* the common case: ASCII */
-			out[n++] = *ps->p++;
+		len = plain_run(ps);
+		if (len) {
+			memcpy(out + n, ps->p, len);
+			n += len;
+			ps->p += len;
 			continue;
 		}
 		if ((unsigned char)*ps->p < 0x20)

@@ -2,6 +2,7 @@
 /* daemon.info, engine.list, rpc.discover */
 #include "hvd/call.h"
 #include "hvd/events.h"
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -131,17 +132,41 @@ void method_engine_list(struct call *c)
 	call_reply(c, &list);
 }
 
+/* Takes obj; gives one that prints as it does, without going through it again. NULL: no memory. */
+static struct json_object *printed(struct json_object *obj)
+{
+	struct json_object *ret = json_object_new_object();
+	size_t len;
+	const char *text = obj ? proto_json_text(obj, &len) : NULL;
+	char *copy = text ? strdup(text) : NULL;
+
+	json_object_put(obj);
+	if (!ret || !copy) {
+		json_object_put(ret);
+		free(copy);
+		return NULL;
+	}
+	json_object_set_serializer(ret, json_object_userdata_to_json_string, copy,
+				   json_object_free_userdata);
+	return ret;
+}
+
 void method_rpc_discover(struct call *c)
 {
-	struct proto_openrpc doc = {
-		.openrpc = "1.2.6",
-		.info = {.title = "hvd", .version = HVD_VERSION},
-		.methods = proto_openrpc_methods(),
-		.components = proto_openrpc_components(),
-	};
-	struct json_object *methods = doc.methods, *components = doc.components;
+	/* Large, and always the same: made once. */
+	static struct json_object *methods, *components;
+	struct proto_openrpc doc = {.openrpc = "1.2.6",
+				    .info = {.title = "hvd", .version = HVD_VERSION}};
 
+	if (!methods)
+		methods = printed(proto_openrpc_methods());
+	if (!components)
+		components = printed(proto_openrpc_components());
+	if (!methods || !components) {
+		no_memory(c);
+		return;
+	}
+	doc.methods = methods;
+	doc.components = components;
 	call_reply(c, &doc);
-	json_object_put(methods);
-	json_object_put(components);
 }
