@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* daemon.info, engine.list, rpc.discover */
 #include "hvd/call.h"
+#include "hvd/conn.h"
 #include "hvd/events.h"
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,7 @@ void method_daemon_info(struct call *c)
 		.message_depth = PROTO_DEPTH_MAX,
 		.message_values = PROTO_VALUES_MAX,
 		.batch_requests = PROTO_BATCH_MAX,
+		.batch_reply_bytes = RPC_BATCH_REPLY_MAX,
 		.message_descriptors = PROTO_FDS_MAX,
 		.connections = b->connections,
 		.connections_per_uid = b->connections_per_uid,
@@ -71,6 +73,8 @@ void method_daemon_info(struct call *c)
 		.client_timeout_ms = b->client_timeout_ms,
 		.waits_per_connection = b->waits_per_connection,
 		.requests_per_connection = b->requests_per_connection,
+		.waiting_bytes = CONN_WAITING_BYTES_MAX,
+		.waiting_descriptors = CONN_WAITING_FDS_MAX,
 		.subscriptions_per_connection = b->subscriptions_per_connection,
 		.data_bytes = PROTO_BYTES_MAX,
 		.name_characters = PROTO_NAME_MAX,
