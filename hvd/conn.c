@@ -344,9 +344,9 @@ static void update_events(struct conn *c)
 	else if (!read && c->reading)
 		event_del(c->readable);
 	c->reading = read;
-	if (look)
+	if (look && !c->looking)
 		event_add(c->look, &rest);
-	else if (c->looking)
+	else if (!look && c->looking)
 		event_del(c->look);
 	c->looking = look;
 }
@@ -360,9 +360,12 @@ static void go_on(struct conn *c)
 {
 	if (c->current)
 		message_go_on(c->current->message);
-	for (struct task *t = c->late, *next; t; t = next) {
-		next = t->next;
-		message_go_on(t->message);
+	/* It may end others of the list: no more of them in this turn. */
+	for (struct task *t = c->late; t; t = t->next) {
+		if (message_go_on(t->message)) {
+			conn_wake_later(c);
+			return;
+		}
 	}
 }
 

@@ -244,6 +244,8 @@ class Crowd(unittest.TestCase):
         self.assertLessEqual(self.settle(before), before)
         with self.daemon.client() as c:
             self.assertEqual(len(c.call("vm.list")["vms"]), 3)
+            c.call("events.subscribe", since=0, types=["client.dropped"])
+            self.assertIn("it has not read for 1000 ms", c.reply()["params"]["detail"])
         self.assertIn("it has not read for 1000 ms", self.daemon.log_text())
         for kind, _ in KINDS:
             print(kind.__name__, sum(g.rounds for g in guests if isinstance(g, kind)), "rounds")
