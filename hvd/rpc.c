@@ -479,10 +479,10 @@ void message_cancel(struct message *m)
 
 /* --- request.cancel ---------------------------------------------------------------------- */
 
+/* Of the same type, and exactly equal; null is no id. */
 static bool same_id(struct json_object *a, struct json_object *b)
 {
-	return a && b && json_object_get_type(a) == json_object_get_type(b) &&
-	       json_object_equal(a, b);
+	return a && b && json_object_equal(a, b);
 }
 
 static void cancel_call(struct call *c)
