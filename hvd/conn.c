@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MESSAGES_PER_TURN 32 /* of one connection, before the others get theirs */
+#define MESSAGES_PER_TURN 32 /* of one connection, and HVD_TURN_US at most */
 #define COPY_MAX (64u << 10) /* bytes */
 #define LOOK_MS 1000	     /* between looks for what no event tells of */
 
@@ -344,9 +344,9 @@ static void update_events(struct conn *c)
 	else if (!read && c->reading)
 		event_del(c->readable);
 	c->reading = read;
-	if (look)
+	if (look && !c->looking)
 		event_add(c->look, &rest);
-	else if (c->looking)
+	else if (!look && c->looking)
 		event_del(c->look);
 	c->looking = look;
 }
@@ -356,17 +356,33 @@ static bool can_go_on(const struct conn *c)
 	return !c->current && !output_is_full(c) && (c->queue || (!c->split && !c->closing));
 }
 
+static void go_on(struct conn *c)
+{
+	if (c->current)
+		message_go_on(c->current->message);
+	/* It may end others of the list: no more of them in this turn. */
+	for (struct task *t = c->late; t; t = t->next) {
+		if (message_go_on(t->message)) {
+			conn_wake_later(c);
+			return;
+		}
+	}
+}
+
 /* true: there is more to do than one turn may. */
 static bool carry_out(struct conn *c)
 {
+	const uint64_t begin = hvd_now_us();
 	int budget = MESSAGES_PER_TURN;
+
+	go_on(c);
 
 	while (!output_is_full(c)) {
 		if (!c->closing)
 			conn_take_messages(c);
 		if (c->current || !c->queue)
 			return false;
-		if (!budget--)
+		if (!budget-- || hvd_now_us() - begin > HVD_TURN_US)
 			return true;
 		start_first(c);
 	}
@@ -475,6 +491,8 @@ void conn_stop(struct conn *c)
 {
 	conn_end_streams(c, "the daemon is stopping");
 	cancel_late(c);
+	if (c->current)
+		message_cancel(c->current->message);
 	while (c->queue && !c->dropped && !c->current) {
 		message_cancel(c->queue->message);
 		start_first(c);

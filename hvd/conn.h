@@ -12,6 +12,9 @@
 #include "hvd/rpc.h"
 #include <event2/buffer.h>
 
+/* Of messages that wait: beyond it, the client isn't read. The last of them may be larger. */
+#define CONN_WAITING_BYTES_MAX (256u << 10)
+#define CONN_WAITING_FDS_MAX (2u * PROTO_FDS_MAX)
 /* Reading rests above PROTO_FDS_MAX; one receive brings as many, and the mark of too many. */
 #define CONN_FDS_MAX (2 * PROTO_FDS_MAX + 1)
 

@@ -9,9 +9,7 @@
 #include <unistd.h>
 
 #define READ_BYTES (16u << 10)
-#define HELD_BYTES (64u << 10)	     /* of the buffer, kept when it is empty */
-#define QUEUE_BYTES_MAX (256u << 10) /* of messages that wait; one may be larger */
-#define QUEUE_FDS_MAX (2u * PROTO_FDS_MAX)
+#define HELD_BYTES (64u << 10) /* of the buffer, kept when it is empty */
 
 /* --- descriptors -------------------------------------------------------------------- */
 
@@ -78,7 +76,7 @@ static void collect_fds(struct conn *c, struct msghdr *msg)
 bool conn_queue_is_full(const struct conn *c)
 {
 	return c->queued.requests >= conn_bounds(c)->requests_per_connection ||
-	       c->queued.bytes >= QUEUE_BYTES_MAX || c->queued.fds >= QUEUE_FDS_MAX;
+	       c->queued.bytes >= CONN_WAITING_BYTES_MAX || c->queued.fds >= CONN_WAITING_FDS_MAX;
 }
 
 static void enqueue(struct conn *c, struct task *t)

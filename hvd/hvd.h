@@ -16,6 +16,8 @@
 #define HVD_SLOTS_MAX 512u		      /* of a VM, its RAM included */
 #define HVD_TRACE_RECORDS (UINT32_C(1) << 20) /* kept for all who trace: some 100 MiB */
 
+#define HVD_TURN_US 2000u /* what one client may take of the loop before the others get theirs */
+
 /* Bounds of the server; tests make them small. */
 struct hvd_bounds {
 	unsigned connections;
@@ -84,7 +86,8 @@ int hvd_choose_engine(const char *name, struct engine_info *ret);
  */
 int hvd_start(struct hvd *h, const struct hvd_config *config);
 void hvd_stop(struct hvd *h);
-uint64_t hvd_now_ms(void);  /* monotonic */
+uint64_t hvd_now_ms(void); /* monotonic */
+uint64_t hvd_now_us(void);
 uint64_t hvd_time_ns(void); /* since 1970-01-01T00:00:00Z */
 
 #endif

@@ -72,7 +72,7 @@ static int bind_and_listen(const struct sockaddr_un *addr, mode_t mode, struct l
 	umask(mask);
 	if (!r && lstat(addr->sun_path, &st) < 0)
 		r = -errno;
-	if (!r && listen(fd, 128) < 0)
+	if (!r && listen(fd, SOMAXCONN) < 0)
 		r = -errno;
 	if (r) {
 		log_error("%s: %s", addr->sun_path, strerror(-r));

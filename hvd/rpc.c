@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "hvd/rpc.h"
 #include "hvd/call.h"
+#include "hvd/conn.h"
 #include "hvd/log.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,9 +18,10 @@ struct message {
 	struct proto_text out;
 	struct json_object *root;
 	struct proto_error refusal; /* with refused: instead of requests */
-	bool refused, batch, late, urgent, cancelled, pumping;
-	size_t next, count; /* requests */
-	uint64_t unwanted;  /* bits: requests that are not to be begun */
+	bool refused, batch, late, urgent, cancelled;
+	bool pumping, paused; /* paused: more requests can be begun */
+	size_t next, count;   /* requests */
+	uint64_t unwanted;    /* bits: requests that are not to be begun */
 	size_t replies;
 	struct call *call; /* in progress */
 	int fds[PROTO_FDS_MAX];
@@ -322,13 +324,22 @@ static void start_request(struct message *m, size_t i)
 		put_error(m, req.id, &err, req.method ? req.method->name : NULL);
 }
 
+/* A long batch pauses, so that other clients get their turn. */
 static void pump(struct message *m)
 {
+	const uint64_t begin = m->batch ? hvd_now_us() : 0;
+
 	m->pumping = true;
-	while (!m->call && m->next < m->count)
+	m->paused = false;
+	while (!m->call && !m->paused && m->next < m->count) {
 		start_request(m, m->next++);
+		m->paused = m->batch && !m->call && !m->cancelled && m->next < m->count &&
+			    hvd_now_us() - begin > HVD_TURN_US;
+	}
 	m->pumping = false;
-	if (!m->call)
+	if (m->paused)
+		conn_wake_later(m->conn);
+	else if (!m->call)
 		finish(m);
 }
 
@@ -449,19 +460,29 @@ void message_start(struct message *m, const struct peer *peer)
 	pump(m);
 }
 
+bool message_go_on(struct message *m)
+{
+	if (!m->paused)
+		return false;
+	pump(m);
+	return true;
+}
+
 void message_cancel(struct message *m)
 {
 	m->cancelled = true;
 	if (m->call && m->call->cancel)
 		m->call->cancel(m->call);
+	else
+		message_go_on(m);
 }
 
 /* --- request.cancel ---------------------------------------------------------------------- */
 
+/* Of the same type, and exactly equal; null is no id. */
 static bool same_id(struct json_object *a, struct json_object *b)
 {
-	return a && b && json_object_get_type(a) == json_object_get_type(b) &&
-	       json_object_equal(a, b);
+	return a && b && json_object_equal(a, b);
 }
 
 static void cancel_call(struct call *c)

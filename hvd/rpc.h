@@ -36,6 +36,8 @@ size_t message_requests(const struct message *m);
 /* Carries it out for that client, as far as its role goes; done() is called from inside or later.
  */
 void message_start(struct message *m, const struct peer *peer);
+/* If it has paused in the middle of a batch: goes on. false: it has not. */
+bool message_go_on(struct message *m);
 /* Ends what waits for something to happen, and does nothing more; done() is called. */
 void message_cancel(struct message *m);
 /*

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define ACCEPTS_PER_TURN 16
 #define REST_MS 1000 /* when there are no descriptors left */
 
 struct server {
@@ -96,18 +97,22 @@ static void on_acceptable(evutil_socket_t listener, short what, void *arg)
 {
 	const struct timeval rest = {.tv_sec = REST_MS / 1000};
 	struct server *s = arg;
-	const int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)what;
-	if (fd >= 0) {
-		welcome(s, fd);
+	for (int n = 0; n < ACCEPTS_PER_TURN; n++) {
+		const int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd >= 0) {
+			welcome(s, fd);
+			continue;
+		}
+		if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
+			return; /* nobody else is there, or the client was quicker */
+		log_error("accept: %s", strerror(errno));
+		event_del(s->acceptable);
+		event_add(s->rest, &rest);
 		return;
 	}
-	if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
-		return; /* the client was quicker, or nobody is there */
-	log_error("accept: %s", strerror(errno));
-	event_del(s->acceptable);
-	event_add(s->rest, &rest);
 }
 
 static void on_rested(evutil_socket_t fd, short what, void *arg)

@@ -54,7 +54,12 @@ void proto_text_free(struct proto_text *t)
 
 static void add_char(struct proto_text *t, char c)
 {
-	proto_text_add(t, &c, 1);
+	char *to = proto_text_room(t, 1);
+
+	if (!to)
+		return;
+	*to = c;
+	t->size++;
 }
 
 static void add_u64(struct proto_text *t, uint64_t v)
@@ -261,6 +266,22 @@ static void print_list(struct proto_text *t, const struct proto_field *f, const 
 	add_char(t, ']');
 }
 
+/* {"name": or ,"name": */
+static void add_key(struct proto_text *t, char before, const char *name)
+{
+	const size_t len = strlen(name);
+	char *to = proto_text_room(t, len + 4);
+
+	if (!to)
+		return;
+	to[0] = before;
+	to[1] = '"';
+	memcpy(to + 2, name, len);
+	to[len + 2] = '"';
+	to[len + 3] = ':';
+	t->size += len + 4;
+}
+
 static void print_struct(struct proto_text *t, const struct proto_struct *desc, const void *in)
 {
 	char next = '{';
@@ -272,11 +293,8 @@ static void print_struct(struct proto_text *t, const struct proto_struct *desc, 
 
 		if (!has && f->presence == PROTO_OPTIONAL)
 			continue;
-		add_char(t, next);
+		add_key(t, next, f->name);
 		next = ',';
-		add_char(t, '"');
-		proto_text_add(t, f->name, strlen(f->name));
-		proto_text_literal(t, "\":");
 		if (!has && f->presence == PROTO_NULLABLE)
 			proto_text_literal(t, "null");
 		else if (f->list)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* daemon.info, engine.list, rpc.discover */
 #include "hvd/call.h"
+#include "hvd/conn.h"
 #include "hvd/events.h"
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -63,6 +65,7 @@ void method_daemon_info(struct call *c)
 		.message_depth = PROTO_DEPTH_MAX,
 		.message_values = PROTO_VALUES_MAX,
 		.batch_requests = PROTO_BATCH_MAX,
+		.batch_reply_bytes = RPC_BATCH_REPLY_MAX,
 		.message_descriptors = PROTO_FDS_MAX,
 		.connections = b->connections,
 		.connections_per_uid = b->connections_per_uid,
@@ -70,6 +73,8 @@ void method_daemon_info(struct call *c)
 		.client_timeout_ms = b->client_timeout_ms,
 		.waits_per_connection = b->waits_per_connection,
 		.requests_per_connection = b->requests_per_connection,
+		.waiting_bytes = CONN_WAITING_BYTES_MAX,
+		.waiting_descriptors = CONN_WAITING_FDS_MAX,
 		.subscriptions_per_connection = b->subscriptions_per_connection,
 		.data_bytes = PROTO_BYTES_MAX,
 		.name_characters = PROTO_NAME_MAX,
@@ -135,17 +140,41 @@ void method_engine_list(struct call *c)
 	call_reply(c, &list);
 }
 
+/* Takes obj; gives one that prints as it does, without going through it again. NULL: no memory. */
+static struct json_object *printed(struct json_object *obj)
+{
+	struct json_object *ret = json_object_new_object();
+	size_t len;
+	const char *text = obj ? proto_json_text(obj, &len) : NULL;
+	char *copy = text ? strdup(text) : NULL;
+
+	json_object_put(obj);
+	if (!ret || !copy) {
+		json_object_put(ret);
+		free(copy);
+		return NULL;
+	}
+	json_object_set_serializer(ret, json_object_userdata_to_json_string, copy,
+				   json_object_free_userdata);
+	return ret;
+}
+
 void method_rpc_discover(struct call *c)
 {
-	struct proto_openrpc doc = {
-		.openrpc = "1.2.6",
-		.info = {.title = "hvd", .version = HVD_VERSION},
-		.methods = proto_openrpc_methods(),
-		.components = proto_openrpc_components(),
-	};
-	struct json_object *methods = doc.methods, *components = doc.components;
+	/* Large, and always the same: made once. */
+	static struct json_object *methods, *components;
+	struct proto_openrpc doc = {.openrpc = "1.2.6",
+				    .info = {.title = "hvd", .version = HVD_VERSION}};
 
+	if (!methods)
+		methods = printed(proto_openrpc_methods());
+	if (!components)
+		components = printed(proto_openrpc_components());
+	if (!methods || !components) {
+		no_memory(c);
+		return;
+	}
+	doc.methods = methods;
+	doc.components = components;
 	call_reply(c, &doc);
-	json_object_put(methods);
-	json_object_put(components);
 }

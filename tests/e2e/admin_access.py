@@ -180,6 +180,35 @@ class Modes(unittest.TestCase):
             said = as_user(daemon.path, [ADMIN.gr_gid], STRANGERS, first_line)
             self.assertIn("only root and the daemon's own user", said["error"]["message"])
 
+    def test_clients_of_one_uid(self):
+        """It has its bound; root has none, and places of its own."""
+        def come(c):
+            path, said = c.socket.getpeername(), []
+            others = [Client(path) for _ in range(4)]
+            for client in [c] + others:
+                try:
+                    client.send(b'{"jsonrpc":"2.0","id":1,"method":"vm.list"}\n')
+                except OSError:
+                    pass  # refused, and said so before
+                reply = client.reply()
+                said.append(reply.get("error", {}).get("message", "served"))
+            return said
+
+        with Daemon(*options(), "--connections", "16", "--connections-per-uid", "3") as daemon:
+            os.chmod(daemon.dir, 0o755)
+            said = as_user(daemon.path, [OBSERVE.gr_gid], STRANGERS, come)
+            refused = "too many clients of this uid are connected"
+            self.assertEqual(said, ["served"] * 3 + [refused] * 2)
+            self.assertIn(f"uid {STRANGER} (pid ", daemon.log_text())
+            self.assertIn(refused, daemon.log_text())
+            mine = [daemon.client() for _ in range(14)]
+            said = as_user(daemon.path, [OBSERVE.gr_gid], STRANGERS, first_line)
+            self.assertIn("too many clients are connected", said["error"]["message"])
+            mine += [daemon.client() for _ in range(2)]
+            for c in mine:
+                c.call("vm.list")
+                c.close()
+
     def test_socket_mode(self):
         with Daemon("--socket-mode", "0660") as daemon:
             self.assertEqual(stat.S_IMODE(os.stat(daemon.path).st_mode), 0o660)

@@ -227,11 +227,49 @@ static void test_growing(void **state)
 	assert_false(t.failed);
 }
 
+/* --- the arena that decoded structures live in --------------------------------------------------
+ */
+
+static void test_arena(void **state)
+{
+	static const size_t sizes[] = {0,   1,	 15,   16,   17,    100,  511,
+				       512, 513, 1024, 5000, 16384, 70000};
+	const size_t count = sizeof(sizes) / sizeof(sizes[0]) * 40;
+	struct {
+		unsigned char *p;
+		size_t size;
+	} pieces[520];
+	struct proto_arena a = {0};
+
+	(void)state;
+	assert_true(count <= sizeof(pieces) / sizeof(pieces[0]));
+	seed = 1;
+	for (size_t i = 0; i < count; i++) {
+		pieces[i].size = sizes[below(sizeof(sizes) / sizeof(sizes[0]))];
+		pieces[i].p = proto_alloc(&a, pieces[i].size, 1);
+		assert_non_null(pieces[i].p);
+		assert_int_equal((uintptr_t)pieces[i].p % _Alignof(max_align_t), 0);
+		for (size_t k = 0; k < pieces[i].size; k++)
+			assert_int_equal(pieces[i].p[k], 0);
+		memset(pieces[i].p, (int)(i & 0xff), pieces[i].size);
+	}
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < pieces[i].size; k++)
+			if (pieces[i].p[k] != (i & 0xff))
+				fail_msg("piece %zu of %zu bytes has been written over", i,
+					 pieces[i].size);
+	assert_null(proto_alloc(&a, SIZE_MAX, 2));
+	assert_null(proto_alloc(&a, SIZE_MAX / 2, 1));
+	proto_arena_free(&a);
+	assert_null(a.blocks);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_same_bytes),
 		cmocka_unit_test(test_growing),
+		cmocka_unit_test(test_arena),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

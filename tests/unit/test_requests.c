@@ -4,6 +4,7 @@
  * progress of those in progress.
  */
 #include "fake_engine.h"
+#include "hvd/call.h"
 #include "server_rig.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +54,8 @@ static struct client waiting_client(void)
 	turns(2);
 	return c;
 }
+
+static unsigned lists;
 
 /* --- what waits is found ------------------------------------------------------------------ */
 
@@ -340,6 +343,89 @@ static void test_many(void **state)
 	disconnect(&c);
 }
 
+/* --- a batch and the others ------------------------------------------------------------------- */
+
+void __real_method_engine_list(struct call *c);
+void __wrap_method_engine_list(struct call *c);
+
+/* In place of engine.list: it takes a millisecond. */
+void __wrap_method_engine_list(struct call *c)
+{
+	const uint64_t begin = hvd_now_us();
+
+	while (hvd_now_us() - begin < 1000)
+		;
+	lists++;
+	__real_method_engine_list(c);
+}
+
+static void say_batch(struct client *c)
+{
+	char *text = malloc(PROTO_BATCH_MAX * 80 + 2), *p = text;
+
+	for (int i = 0; i < PROTO_BATCH_MAX; i++)
+		p += sprintf(p, "%c{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"engine.list\"}",
+			     i ? ',' : '[', i);
+	*p++ = ']';
+	*p = '\0';
+	lists = 0;
+	say(c, text);
+	free(text);
+}
+
+/* It pauses, so that others get their turn. */
+static void test_batch_pauses(void **state)
+{
+	struct client c = connect_client(), other = connect_client();
+	struct json_object *obj;
+
+	(void)state;
+	say(&c, GET("1"));
+	json_object_put(hear(&c));
+	say_batch(&c);
+	say(&c, GET("2"));
+	say(&other, GET("3"));
+	expect_reply(&other, "3", "error.data.kind", "not-found");
+	assert_true(lists < PROTO_BATCH_MAX);
+	obj = hear(&c);
+	assert_int_equal(json_object_array_length(obj), PROTO_BATCH_MAX);
+	for (size_t i = 0; i < PROTO_BATCH_MAX; i++) {
+		struct json_object *r = json_object_array_get_idx(obj, i);
+
+		assert_int_equal(json_object_get_int(at(r, "id")), (int)i);
+		assert_non_null(at(r, "result"));
+	}
+	json_object_put(obj);
+	expect_reply(&c, "2", "error.data.kind", "not-found");
+	disconnect(&c);
+	disconnect(&other);
+}
+
+/* At the daemon's end, what it has not begun is not done. */
+static void test_paused_at_the_end(void **state)
+{
+	struct client c;
+	struct json_object *obj;
+	size_t done = 0;
+
+	(void)state;
+	start_with(&hvd_default_bounds);
+	c = connect_client();
+	say_batch(&c);
+	while (!lists)
+		turn();
+	hvd_stop(&daemon_);
+	assert_true(lists < PROTO_BATCH_MAX);
+	obj = hear(&c);
+	assert_int_equal(json_object_array_length(obj), PROTO_BATCH_MAX);
+	for (size_t i = 0; i < PROTO_BATCH_MAX; i++)
+		done += at(json_object_array_get_idx(obj, i), "result") != NULL;
+	assert_int_equal(done, lists);
+	json_object_put(obj);
+	close(c.fd);
+	proto_framer_free(&c.in);
+}
+
 /* --- progress --------------------------------------------------------------------------------- */
 
 #define SLOW(id, name) REQUEST(id, "vm.create", "{\"name\":\"" name "\",\"progress\":true}")
@@ -432,6 +518,8 @@ int main(void)
 		RIG_TEST(test_wait),
 		cmocka_unit_test(test_bound),
 		RIG_TEST(test_many),
+		RIG_TEST(test_batch_pauses),
+		cmocka_unit_test(test_paused_at_the_end),
 		RIG_TEST(test_progress),
 		RIG_TEST(test_no_progress),
 		cmocka_unit_test(test_long_methods),
