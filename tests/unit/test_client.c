@@ -616,6 +616,7 @@ static void test_timeout(void **state)
 	assert_string_equal(text_of(result, "a"), "mine");
 	json_object_put(result);
 	assert_int_equal(hvd_client_outstanding(client), 0);
+	assert_int_equal(hvd_client_wait(client, 1, 0, &result, &err), -ENOENT);
 }
 
 static void on_alarm(int signal)
