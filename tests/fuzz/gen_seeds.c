@@ -140,8 +140,9 @@ static void write_replies(void)
 		strncat(all, streams[i], sizeof(all) - strlen(all) - 1);
 		prefixed("framing", name, "\377\7", 2, all, strlen(all));
 	}
-	strncat(all, streams[0], sizeof(all) - strlen(all) - 1); /* the same reply twice */
-	prefixed("reply", "all", "\1\7", 2, all, strlen(all));
+	prefixed("reply", "all", "\1\5", 2, all, strlen(all));
+	snprintf(all, sizeof(all), "%s%s%s", streams[1], streams[0], streams[0]);
+	prefixed("reply", "twice", "\0\0", 2, all, strlen(all));
 }
 
 int main(int argc, char **argv)
