@@ -3,7 +3,7 @@
  * Text to JSON to structures and back. The first byte names a structure of the tables; the rest
  * is a message, or, if the second byte is odd, choices from which one is made. What must hold:
  * what was printed reads back as the same, and a structure that was decoded, encoded and decoded
- * again is encoded to the same text.
+ * again is encoded to the same text; where the parameters were made here, to what was made.
  */
 #include "fuzz.h"
 #include <string.h>
@@ -39,8 +39,12 @@ static void check_refusal(const struct proto_struct *desc, const struct proto_er
 	json_object_put(e);
 }
 
-/* The structure as text, and that it decodes to what encodes to the same. */
-static void check_structure(const struct proto_struct *desc, const void *in)
+/*
+ * The structure as text, and that it decodes to what encodes to the same; which is what it was
+ * decoded from, if that was written as we write it.
+ */
+static void check_structure(const struct proto_struct *desc, const void *in,
+			    struct json_object *from, bool canonical)
 {
 	struct json_object *first = proto_encode_params(desc, in), *second;
 	struct proto_arena arena = {0};
@@ -50,6 +54,7 @@ static void check_structure(const struct proto_struct *desc, const void *in)
 	const char *text;
 
 	CHECK(first && out);
+	CHECK(!canonical || json_object_equal(first, from));
 	if (proto_decode(desc, first, out, &arena, &err)) {
 		fprintf(stderr, "%s: %s: %s\n%s\n", desc->id, err.field, err.text,
 			print(first, &len));
@@ -63,7 +68,19 @@ static void check_structure(const struct proto_struct *desc, const void *in)
 	proto_arena_free(&arena);
 }
 
-static void decode(const struct proto_struct *desc, struct json_object *obj)
+/* The daemon prints replies without objects in between. */
+static void check_print(const struct proto_struct *desc, const void *in, struct json_object *all)
+{
+	struct proto_text t = {0};
+	size_t len;
+	const char *text = print(all, &len);
+
+	proto_print(&t, desc, in);
+	CHECK(!t.failed && t.size == len && memcmp(t.data, text, len) == 0);
+	proto_text_free(&t);
+}
+
+static void decode(const struct proto_struct *desc, struct json_object *obj, bool canonical)
 {
 	struct proto_arena arena = {0};
 	void *out = proto_alloc(&arena, 1, desc->size);
@@ -74,10 +91,11 @@ static void decode(const struct proto_struct *desc, struct json_object *obj)
 	if (proto_decode(desc, obj, out, &arena, &err)) {
 		check_refusal(desc, &err);
 	} else {
-		check_structure(desc, out);
+		check_structure(desc, out, obj, canonical);
 		all = proto_encode(desc, out);
 		CHECK(all);
 		check_printed(all);
+		check_print(desc, out, all);
 		json_object_put(all);
 	}
 	proto_arena_free(&arena);
@@ -93,17 +111,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct choices c = {data, size};
 	const struct proto_struct *desc = choose_struct(&c);
+	const bool made = choose_byte(&c) & 1;
 	struct json_object *obj;
 	struct proto_error err;
 
-	if (choose_byte(&c) & 1) {
+	if (made) {
 		obj = choose_params(&c, desc);
 	} else if (proto_json_parse((const char *)c.p, c.left, &obj, &err)) {
 		CHECK(*err.text);
 		return 0;
 	}
 	check_printed(obj);
-	decode(desc, obj);
+	decode(desc, obj, made);
 	json_object_put(obj);
 	return 0;
 }
