@@ -450,13 +450,32 @@ size_t message_requests(const struct message *m)
 	return m->count;
 }
 
+/* NULL if there is none, or the message could not be read. */
+static struct json_object *id_of(struct json_object *request)
+{
+	struct json_object *id;
+
+	return json_object_is_type(request, json_type_object) &&
+			       json_object_object_get_ex(request, "id", &id) && id_valid(id)
+		       ? id
+		       : NULL;
+}
+
+/* To each of its requests, if it is known what they are. */
+static void put_refusal(struct message *m)
+{
+	const size_t count = m->batch ? json_object_array_length(m->root) : 1;
+
+	m->count = 0;
+	for (size_t i = 0; i < count; i++)
+		put_error(m, id_of(request_at(m, i)), &m->refusal, NULL);
+}
+
 void message_start(struct message *m, const struct peer *peer)
 {
 	m->peer = *peer;
-	if (m->refused) {
-		m->count = 0;
-		put_error(m, NULL, &m->refusal, NULL);
-	}
+	if (m->refused)
+		put_refusal(m);
 	pump(m);
 }
 

@@ -283,7 +283,7 @@ static int take_reply(struct hvd_client *client, struct pending **link,
 static int wait_reply(struct hvd_client *client, uint64_t id, deadline_t deadline,
 		      struct json_object **ret_result, struct hvd_error *err)
 {
-	int r = message_handle_all(client);
+	int r = 0;
 
 	for (;;) {
 		struct pending **link = message_find(client, id);
@@ -298,7 +298,9 @@ static int wait_reply(struct hvd_client *client, uint64_t id, deadline_t deadlin
 		}
 		if (r < 0)
 			return message_fail_errno(err, r, "waiting for the daemon");
+		client->awaited = id;
 		r = step(client, deadline);
+		client->awaited = 0;
 	}
 }
 

@@ -41,6 +41,11 @@ struct hvd_client {
 	struct json_object *error; /* of the latest refusal */
 	bool calling;		   /* a callback is in progress */
 	/*
+	 * The request that hvd_client_wait() waits for; 0: none. Lines behind its reply are left
+	 * for later: who subscribes gets the number of the subscription before what it sends.
+	 */
+	uint64_t awaited;
+	/*
 	 * ended: nothing more comes, or can be sent; lines that came before may be held. broken:
 	 * those are done with, too. Negative errnos, with broken_error.
 	 */
@@ -71,8 +76,8 @@ int message_fail(struct hvd_error *err, int status, const char *fmt, ...)
 /* As message_fail(), with the errno's own text behind what. */
 int message_fail_errno(struct hvd_error *err, int status, const char *what);
 /*
- * Handles every line that is held, and the end if it has come: calls callbacks. How many messages
- * there were.
+ * Handles every line that is held, but those behind the reply that is waited for, and the end if it
+ * has come: calls callbacks. How many messages there were.
  */
 int message_handle_all(struct hvd_client *client);
 /* The connection is of no more use: whoever waits for a reply with a callback is told so. */

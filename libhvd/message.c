@@ -247,6 +247,8 @@ static void reply(struct hvd_client *client, struct json_object *message, size_t
 		return;
 	}
 	if (!(*link)->fn) {
+		if ((*link)->id == client->awaited)
+			client->awaited = 0;
 		(*link)->reply = json_object_get(message);
 		(*link)->reply_bytes = bytes;
 		client->kept_bytes += bytes;
@@ -314,15 +316,18 @@ static void end_of_stream(struct hvd_client *client)
 
 int message_handle_all(struct hvd_client *client)
 {
+	const uint64_t awaited = client->awaited;
 	int n = give_kept(client);
 	size_t len;
 	char *line;
 
-	while (!client->broken && !proto_framer_next(&client->in, &line, &len)) {
+	while (!client->broken && client->awaited == awaited) {
+		if (proto_framer_next(&client->in, &line, &len))
+			break;
 		handle_line(client, line, len);
 		n++;
 	}
-	if (client->ended && !client->broken)
+	if (client->ended && !client->broken && client->awaited == awaited)
 		end_of_stream(client);
 	if (!proto_framer_held(&client->in) && client->in.size > FRAMER_KEPT)
 		proto_framer_free(&client->in);

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""README.md's sessions: every command is run, and prints what README.md says.
+"""The sessions that documents show: every command is run, and prints what the document says.
 
 Numbers, addresses and identifiers may differ from run to run; words may not. With
---update the outputs in README.md are replaced by what the commands print now.
+--update the outputs in the documents are replaced by what the commands print now.
 """
 import signal
 import sys
 
 from hvctl_harness import *
 
-README = os.path.join(SOURCE, "README.md")
+DOCUMENTS = "README.md", "docs/scripting.md"
 SHOWN_BUILD = "build/release"
 SHOWN_SOCKET = "/tmp/hvd.sock"
 BLOCK = re.compile(r"(?ms)^```console\n(.*?)^```\n")
@@ -22,7 +22,8 @@ class Shell:
         self.where = where
         self.bash = subprocess.Popen(["bash", "--norc"], stdin=subprocess.PIPE, text=True,
                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=SOURCE,
-                                     start_new_session=True, env={**os.environ, "NO_COLOR": "1"})
+                                     start_new_session=True, env={**os.environ, "NO_COLOR": "1",
+                                          "PYTHONDONTWRITEBYTECODE": "1"})
 
     def run(self, command):
         real = command.replace(SHOWN_BUILD, BUILD).replace(SHOWN_SOCKET, self.socket)
@@ -94,30 +95,51 @@ def run_all(text):
     return out + text[at:], results
 
 
-class Readme(unittest.TestCase):
+def document(name):
+    with open(os.path.join(SOURCE, name)) as f:
+        return f.read()
+
+
+class Documents(unittest.TestCase):
     def test_sessions(self):
-        with open(README) as f:
-            _, results = run_all(f.read())
-        self.assertGreater(len(results), 8)
-        for command, expected, got in results:
-            with self.subTest(command=command):
-                self.assertEqual(words_only(got), words_only(expected), got)
+        for name in DOCUMENTS:
+            _, results = run_all(document(name))
+            self.assertGreater(len(results), 8)
+            for command, expected, got in results:
+                with self.subTest(document=name, command=command):
+                    self.assertEqual(words_only(got), words_only(expected), got)
+
+    def test_python(self):
+        """Python that they show runs, beside examples/hvd.py."""
+        programs = [(name, block) for name in DOCUMENTS
+                    for block in re.findall(r"(?ms)^```python\n(.*?)^```\n", document(name))]
+        self.assertTrue(programs)
+        for name, block in programs:
+            with self.subTest(document=name), Daemon() as d:
+                r = subprocess.run(
+                    [sys.executable, "-B", "-c", block.replace(SHOWN_BUILD, BUILD)], cwd=SOURCE,
+                    env={**os.environ, "PYTHONPATH": "examples", "HVD_SOCKET": d.socket},
+                    stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S)
+                self.assertEqual(r.returncode, 0, r.stderr)
+                for vm in d.json("list")["vms"]:
+                    d.retire(vm["vm"])
 
     def test_links(self):
-        """Every file that README.md names is there."""
-        with open(README) as f:
-            links = re.findall(r"\]\(([^)#]+)\)", f.read())
-        self.assertTrue(links)
-        for link in links:
-            self.assertTrue(link.startswith("http") or os.path.exists(os.path.join(SOURCE, link)),
-                            link)
+        """Every file that they name is there."""
+        for name in DOCUMENTS:
+            links = re.findall(r"\]\(([^)#]+)\)", document(name))
+            self.assertTrue(links)
+            folder = os.path.dirname(os.path.join(SOURCE, name))
+            for link in links:
+                self.assertTrue(link.startswith("http")
+                                or os.path.exists(os.path.join(folder, link)), link)
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--update"]:
-        with open(README) as f:
-            new, _ = run_all(f.read())
-        with open(README, "w") as f:
-            f.write(new)
+        for document_name in DOCUMENTS:
+            new, _ = run_all(document(document_name))
+            with open(os.path.join(SOURCE, document_name), "w") as f:
+                f.write(new)
     else:
         main()

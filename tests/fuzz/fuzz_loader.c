@@ -5,9 +5,9 @@
  * inside the RAM only, never the same byte twice, and either refuses with a text and an
  * untouched result, or starts inside what it loaded.
  *
- * With libFuzzer: clang -fsanitize=fuzzer,address,undefined -DFUZZ_LIBFUZZER. Without it,
- * main() mutates images of its own: fuzz_loader [ITERATIONS [SEED]], or runs the
- * input files named.
+ * Images are made here and then broken: what is wrong all over is refused at its first bytes.
+ * With libFuzzer (FUZZ_LIBFUZZER), it changes them further. Without it: fuzz_loader [ITERATIONS
+ * [SEED]], or fuzz_loader FILE.
  */
 #include "loader/loader.h"
 
@@ -79,8 +79,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(start.rbx < RAM_BYTES && start.rdi < RAM_BYTES && start.cr3 < RAM_BYTES);
 	return 0;
 }
-
-#ifndef FUZZ_LIBFUZZER
 
 #define INPUT_MAX 12288u
 
@@ -176,25 +174,44 @@ static void mutate(uint8_t *image, size_t size)
 		memcpy(image + 0x208, &flags, 4);
 }
 
-static void run_random(uint64_t iterations)
+/* An input, at most INPUT_MAX bytes; its size. */
+static size_t make_input(uint8_t *input)
 {
 	static size_t (*const makes[])(uint8_t *) = {elf64, elf32};
+	size_t size;
+
+	memset(input, 0, INPUT_MAX);
+	input[0] = (uint8_t)rnd(64);
+	size = makes[rnd(2)](input + 1);
+	if (rnd(2))
+		add_header(input + 1, rnd(2) ? 0x10003 : rnd(4));
+	mutate(input + 1, size);
+	if (rnd(4) == 0)
+		size = 1 + rnd((uint32_t)size);
+	return size + 1;
+}
+
+#ifdef FUZZ_LIBFUZZER
+
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+{
+	state = seed;
+	if (max_size >= INPUT_MAX && (size < 0x600 || rnd(4) == 0))
+		return make_input(data);
+	return LLVMFuzzerMutate(data, size, max_size);
+}
+
+#else
+
+static void run_random(uint64_t iterations)
+{
 	static uint8_t input[INPUT_MAX];
-	uint64_t i;
 
-	for (i = 0; i < iterations; i++) {
-		size_t size;
-
-		memset(input, 0, sizeof(input));
-		input[0] = (uint8_t)rnd(64);
-		size = makes[rnd(2)](input + 1);
-		if (rnd(2))
-			add_header(input + 1, rnd(2) ? 0x10003 : rnd(4));
-		mutate(input + 1, size);
-		if (rnd(4) == 0)
-			size = 1 + rnd((uint32_t)size);
-		LLVMFuzzerTestOneInput(input, size + 1);
-	}
+	for (uint64_t i = 0; i < iterations; i++)
+		LLVMFuzzerTestOneInput(input, make_input(input));
 }
 
 static int run_file(const char *path)

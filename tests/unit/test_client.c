@@ -352,6 +352,32 @@ static void test_pipelining(void **state)
 	assert_int_equal(hvd_client_dispatch(client, 0), 0);
 }
 
+/* A subscription: the reply with its number, and at once what it tells. */
+static void test_behind_reply(void **state)
+{
+	struct heard h = {""};
+	uint64_t id;
+
+	(void)state;
+	hvd_client_on_notification(client, on_notification, &h);
+	for (int i = 1; i <= 3; i++) {
+		id = post(NULL, NULL);
+		say(i == 1   ? "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}"
+		    : i == 2 ? "{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}"
+			     : "{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{}}");
+		say("{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"subscription\":1}}");
+		if (i == 3)
+			hang_up();
+		assert_int_equal(hvd_client_wait(client, id, PATIENCE_MS, NULL, NULL), 0);
+		assert_int_equal(strlen(h.text), (i - 1) * strlen("event(1) "));
+		if (i == 1)
+			continue; /* the next wait handles it */
+		assert_int_equal(hvd_client_dispatch(client, 0), 1);
+		assert_int_equal(strlen(h.text), i * strlen("event(1) "));
+	}
+	assert_int_equal(hvd_client_dispatch(client, PATIENCE_MS), -ECONNRESET);
+}
+
 /* Every place at which a stream may be cut. */
 static void test_split_lines(void **state)
 {
@@ -616,6 +642,7 @@ static void test_timeout(void **state)
 	assert_string_equal(text_of(result, "a"), "mine");
 	json_object_put(result);
 	assert_int_equal(hvd_client_outstanding(client), 0);
+	assert_int_equal(hvd_client_wait(client, 1, 0, &result, &err), -ENOENT);
 }
 
 static void on_alarm(int signal)
@@ -903,6 +930,7 @@ int main(void)
 		T(test_from_callbacks),
 		T(test_cancel),
 		T(test_poll),
+		T(test_behind_reply),
 		cmocka_unit_test(test_split_lines),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_nonsense),

@@ -309,6 +309,7 @@ static void test_wait_clients_go(void **state)
 static void test_wait_limit(void **state)
 {
 	struct hvd_bounds bounds = hvd_default_bounds;
+	struct json_object *refused;
 	struct client c;
 
 	(void)state;
@@ -319,7 +320,24 @@ static void test_wait_limit(void **state)
 	wait_call(&c, 1, WAIT("running"));
 	wait_call(&c, 2, WAIT("running"));
 	wait_call(&c, 3, WAIT("running"));
-	expect_error(&c, "limit", "");
+	refused = hear(&c);
+	assert_int_equal(json_object_get_int(at(refused, "id")), 3);
+	assert_string_equal(json_object_get_string(at(refused, "error.data.kind")), "limit");
+	json_object_put(refused);
+	say(&c,
+	    "[{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"vm.wait\",\"params\":{\"vm\":\"x\"}},"
+	    "{\"jsonrpc\":\"2.0\",\"id\":\"b\",\"method\":\"vm.list\"},7]");
+	refused = hear(&c);
+	assert_int_equal(json_object_array_length(refused), 3);
+	for (size_t i = 0; i < 3; i++) {
+		static const char *const ids[] = {"a", "b", NULL};
+		struct json_object *one = json_object_array_get_idx(refused, i);
+
+		assert_string_equal(json_object_get_string(at(one, "error.data.kind")), "limit");
+		assert_true(ids[i] ? !strcmp(json_object_get_string(at(one, "id")), ids[i])
+				   : !at(one, "id"));
+	}
+	json_object_put(refused);
 	call(&c, "vm.start", "{\"vm\":\"x\"}");
 	for (int i = 0; i < 3; i++)
 		json_object_put(hear(&c));

@@ -115,8 +115,9 @@ HVD_API void hvd_client_set_held_max(struct hvd_client *client, size_t bytes);
 /* --- requests --------------------------------------------------------------------------- */
 
 /*
- * Sends a request and waits for its reply; meanwhile, others are handled as by
- * hvd_client_dispatch().
+ * Sends a request and waits for its reply; meanwhile, what comes is handled as by
+ * hvd_client_dispatch(). What the daemon sends behind the reply is left for the next function:
+ * a subscription's number is known before its notifications come.
  *
  * params: a JSON object, or NULL for none; remains the caller's. fds: descriptors that go with
  * the request, at most HVD_FDS_MAX, for parameters {"fd": n}; remain the caller's.
@@ -214,8 +215,7 @@ HVD_API struct json_object *hvd_json_address(uint64_t address);
  * 0 and *ret_size bytes at buf; -EINVAL: not a string of base64 (NULL included); -ENOSPC: more than
  * size bytes; -ENOMEM.
  */
-HVD_API int hvd_json_get_bytes(struct json_object *value, void *buf, size_t size,
-			       size_t *ret_size);
+HVD_API int hvd_json_get_bytes(struct json_object *value, void *buf, size_t size, size_t *ret_size);
 /* 0, or -EINVAL: not an address of at most 64 bits (NULL included). */
 HVD_API int hvd_json_get_address(struct json_object *value, uint64_t *ret);
 
