@@ -230,11 +230,11 @@ static void test_map_of_nonsense(void **state)
 		"{}",
 		"{\"mappings\":[{}]}",
 		"{\"mappings\":[1,null,[]]}",
-		"{\"mappings\":[{\"gpa\":\"0x0\",\"size_bytes\":18446744073709551615,\"leaves\":{"
-		"\"size_4k\":18446744073709551615,\"size_2m\":18446744073709551615,\"size_1g\":"
-		"18446744073709551615}}]}",
-		"{\"mappings\":[{\"gpa\":\"0x10000000000000\",\"size_bytes\":4503599627370496,"
-		"\"leaves\":{\"size_1g\":4194304}}]}",
+		("{\"mappings\":[{\"gpa\":\"0x0\",\"size_bytes\":18446744073709551615,\"leaves\":{"
+		 "\"size_4k\":18446744073709551615,\"size_2m\":18446744073709551615,\"size_1g\":"
+		 "18446744073709551615}}]}"),
+		("{\"mappings\":[{\"gpa\":\"0x10000000000000\",\"size_bytes\":4503599627370496,"
+		 "\"leaves\":{\"size_1g\":4194304}}]}"),
 	};
 
 	(void)state;
@@ -250,11 +250,11 @@ static void test_watch_of_nonsense(void **state)
 		"{}",
 		"{\"stats\":[{}],\"vcpus\":[{}]}",
 		"{\"stats\":[1,null],\"vcpus\":[[],\"x\"],\"time_ns\":\"x\"}",
-		"{\"time_ns\":5,\"stats\":[{\"name\":\"a\",\"value\":null}],\"vcpus\":[{\"vm\":"
-		"\"d\","
-		"\"vcpu\":0,\"data_lookups\":18446744073709551615}]}",
-		"{\"time_ns\":6,\"stats\":[{\"name\":\"a\",\"value\":18446744073709551615}],"
-		"\"vcpus\":[{\"vm\":\"d\",\"vcpu\":0,\"data_lookups\":0}]}",
+		("{\"time_ns\":5,\"stats\":[{\"name\":\"a\",\"value\":null}],\"vcpus\":[{\"vm\":"
+		 "\"d\","
+		 "\"vcpu\":0,\"data_lookups\":18446744073709551615}]}"),
+		("{\"time_ns\":6,\"stats\":[{\"name\":\"a\",\"value\":18446744073709551615}],"
+		 "\"vcpus\":[{\"vm\":\"d\",\"vcpu\":0,\"data_lookups\":0}]}"),
 	};
 	const size_t n = sizeof(reports) / sizeof(*reports);
 
