@@ -224,7 +224,7 @@ static int set_escape(struct hvctl_call *call, const char *text)
 	else if (text[0] == '^' && text[1] >= 'A' && text[1] <= '_' && !text[2])
 		call->escape = text[1] - '@';
 	else if (text[0] > ' ' && text[0] < 0x7f && !text[1])
-		call->escape = text[0];
+		call->escape = (unsigned char)text[0];
 	else
 		return hvctl_fail(call->ctx, HVCTL_USAGE,
 				  "escape: %s: ^A to ^_, one character, or none", text);

@@ -98,3 +98,17 @@ bool qualification_text(const char *exit, uint64_t qualification, char text[QUAL
 	snprintf(text, QUALIFICATION_LEN, "qualification 0x%" PRIx64, qualification);
 	return true;
 }
+
+/* "Page-Fault Exceptions", its figure of the error code */
+void page_fault_text(uint64_t error_code, char text[QUALIFICATION_LEN])
+{
+	const char *why = bits(error_code, 3, 1)   ? "a reserved bit is set"
+			  : bits(error_code, 0, 1) ? "not allowed"
+						   : "not present";
+	const char *what = bits(error_code, 4, 1)   ? "fetch"
+			   : bits(error_code, 1, 1) ? "write"
+						    : "read";
+
+	snprintf(text, QUALIFICATION_LEN, "%s, %s, %s", what,
+		 bits(error_code, 2, 1) ? "user" : "supervisor", why);
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Exit qualifications, in words. */
+/* Exit qualifications and error codes, in words. */
 #ifndef HVCTL_QUALIFICATION_H
 #define HVCTL_QUALIFICATION_H
 
@@ -10,5 +10,8 @@
 
 /* exit: the reason, as in stats.get. false: there is nothing to say. */
 bool qualification_text(const char *exit, uint64_t qualification, char text[QUALIFICATION_LEN]);
+
+/* A page fault's error code: "write, user, not present". */
+void page_fault_text(uint64_t error_code, char text[QUALIFICATION_LEN]);
 
 #endif

@@ -11,6 +11,10 @@ void show_change(struct hvctl_call *call, struct json_object *r, bool left_out);
 /* The bytes of a base64 member, to free(); NULL after a message, call->code is set then. */
 uint8_t *show_take_bytes(struct hvctl_call *call, struct json_object *result, const char *name,
 			 size_t *ret_size);
+/* Hexadecimal digits that the highest address of a "mappings" result takes. */
+int show_address_digits(struct json_object *result);
+/* The picture of a "mappings" result; asked: the address it was asked to begin at. */
+void show_picture(const struct hvctl_context *ctx, struct json_object *result, uint64_t asked);
 /* "demo: shutoff (exited with status 3)", and the report. */
 void show_state_line(FILE *out, bool colour, struct json_object *result);
 /* "INVLPG": what drops TLB entries, by the name behind "ops_" of its counter. */

@@ -11,8 +11,7 @@
 
 /* --- mappings ------------------------------------------------------------------------ */
 
-/* Hexadecimal digits that the highest address of the map takes. */
-static int address_digits(struct json_object *result)
+int show_address_digits(struct json_object *result)
 {
 	size_t n = field_items(result, "mappings");
 	struct json_object *last = n ? field_item(result, "mappings", n - 1) : NULL;
@@ -67,7 +66,7 @@ static void mapping_row(struct table *t, int digits, struct json_object *m)
 /* A hole before the first mapping that was asked for is not known to be one. */
 static void map_rows(struct table *t, struct json_object *result, uint64_t asked)
 {
-	int digits = address_digits(result);
+	int digits = show_address_digits(result);
 	uint64_t at = 0;
 
 	for (size_t i = 0; i < field_items(result, "mappings"); i++) {
@@ -89,22 +88,43 @@ static void show_mappings(struct hvctl_call *call, struct json_object *result)
 		{"accessed", true},	   {"dirty", true}};
 	const struct proto_mappings_params *p = call->params;
 	const struct hvctl_context *ctx = call->ctx;
-	struct table *t = table_new(columns, 10);
 	char number[TEXT_NUMBER];
 
 	fprintf(ctx->out, "%s: EP4TA %s, %s of EPT tables, accessed and dirty flags %s\n",
 		field_text(result, "vm", "?"), field_text(result, "ep4ta", "?"),
 		text_size(number, field_count(result, "table_bytes")),
 		field_bool(result, "accessed_dirty") ? "on" : "off");
-	map_rows(t, result, p->gpa);
-	table_print(t, ctx->out, 2, ctx->colour);
+	if (call->picture) {
+		show_picture(ctx, result, p->gpa);
+	} else {
+		struct table *t = table_new(columns, 10);
+
+		map_rows(t, result, p->gpa);
+		table_print(t, ctx->out, 2, ctx->colour);
+	}
 	if (!field_items(result, "mappings"))
 		fputs("  nothing is mapped\n", ctx->out);
 	if (field_string(result, "next_gpa"))
 		fprintf(ctx->out, "there is more: --gpa %s\n", field_string(result, "next_gpa"));
 }
 
-const struct hvctl_verb hvctl_verb_memory_mappings = {.example = "demo", .show = show_mappings};
+static int set_picture(struct hvctl_call *call, const char *text)
+{
+	(void)text;
+	call->picture = true;
+	return HVCTL_OK;
+}
+
+static const struct hvctl_option mappings_options[] = {
+	{"map", NULL, "draw them: each range with its leaves, and the holes between", set_picture},
+	{NULL, NULL, NULL, NULL},
+};
+
+const struct hvctl_verb hvctl_verb_memory_mappings = {
+	.example = "demo --map",
+	.options = mappings_options,
+	.show = show_mappings,
+};
 
 /* --- dirty -------------------------------------------------------------------------------- */
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "hvctl/fields.h"
+#include "hvctl/qualification.h"
 #include "hvctl/text.h"
 #include "hvctl/verb.h"
 
@@ -130,17 +131,20 @@ static void print_tags(const struct hvctl_context *ctx, struct json_object *walk
 static void print_outcome(const struct hvctl_context *ctx, struct json_object *walk)
 {
 	const char *outcome = field_text(walk, "outcome", "?");
+	char text[QUALIFICATION_LEN];
 	uint64_t code;
 
 	if (strcmp(outcome, "ok") == 0)
 		return;
 	fprintf(ctx->out, "%sends in: %s", text_style(ctx->colour, STYLE_WARN), outcome);
-	if (field_number(walk, "error_code", &code))
-		fprintf(ctx->out, ", error code 0x%" PRIx64, code);
+	if (field_number(walk, "error_code", &code)) {
+		page_fault_text(code, text);
+		fprintf(ctx->out, ", error code 0x%" PRIx64 " (%s)", code, text);
+	}
 	if (field_string(walk, "fault_gpa"))
 		fprintf(ctx->out, " at gpa %s", field_string(walk, "fault_gpa"));
-	if (field_string(walk, "qualification"))
-		fprintf(ctx->out, ", exit qualification %s", field_string(walk, "qualification"));
+	if (field_number(walk, "qualification", &code) && qualification_text(outcome, code, text))
+		fprintf(ctx->out, ", exit qualification 0x%" PRIx64 " (%s)", code, text);
 	fprintf(ctx->out, "%s\n", text_style(ctx->colour, STYLE_NONE));
 }
 

@@ -18,8 +18,10 @@ static const char *const access_words[] = {
 };
 
 /* The words of an option are those of the member that it sets. */
-static const char *const *words_of(const struct config_option *o)
+const char *const *config_words(const struct config_option *o)
 {
+	if (o->kind != CONFIG_WORD)
+		return NULL;
 	return o->offset == offsetof(struct config, log_level) ? level_words : access_words;
 }
 
@@ -163,7 +165,7 @@ static int set_flag(struct config *c, const struct config_option *o, const char 
 
 static int set_word(struct config *c, const struct config_option *o, const char *text, char *why)
 {
-	const char *const *words = words_of(o);
+	const char *const *words = config_words(o);
 	char what[80] = "is not";
 	size_t i, n = strlen(what);
 
@@ -202,7 +204,7 @@ const char *config_text(const struct config *c, const struct config_option *o,
 	if (text)
 		snprintf(buf, CONFIG_TEXT_LEN, "%s", get_string(c, o));
 	else if (o->kind == CONFIG_WORD)
-		snprintf(buf, CONFIG_TEXT_LEN, "%s", words_of(o)[v]);
+		snprintf(buf, CONFIG_TEXT_LEN, "%s", config_words(o)[v]);
 	else if (o->kind == CONFIG_FLAG)
 		snprintf(buf, CONFIG_TEXT_LEN, "%s", v ? "yes" : "no");
 	else

@@ -42,6 +42,8 @@ extern const struct config_option config_options[];
 extern const size_t config_option_count;
 
 const struct config_option *config_option_by_name(const char *name);
+/* What an option of kind CONFIG_WORD can be, up to NULL; NULL for the other kinds. */
+const char *const *config_words(const struct config_option *o);
 /* Everything as by default. -ENOMEM. */
 int config_init(struct config *c);
 void config_free(struct config *c);

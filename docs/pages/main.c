@@ -8,8 +8,9 @@ static const struct {
 	const char *name;
 	void (*print)(FILE *out);
 } pages[] = {
-	{"hvctl.1", page_hvctl_1}, {"hvd.8", page_hvd_8}, {"hvd.conf.5", page_hvd_conf_5},
-	{"hvctl.bash", page_bash}, {"_hvctl", page_zsh},  {"hvd.conf", help_print_sample},
+	{"hvctl.1", page_hvctl_1},   {"hvd.8", page_hvd_8},  {"hvd.conf.5", page_hvd_conf_5},
+	{"hvctl.bash", page_bash},   {"_hvctl", page_zsh},   {"hvd.conf", help_print_sample},
+	{"hvd.bash", page_hvd_bash}, {"_hvd", page_hvd_zsh},
 };
 
 int main(int argc, char **argv)
@@ -20,6 +21,9 @@ int main(int argc, char **argv)
 		pages[i].print(stdout);
 		return fflush(stdout) ? 1 : 0;
 	}
-	fprintf(stderr, "usage: gen_pages hvctl.1|hvd.8|hvd.conf.5|hvctl.bash|_hvctl|hvd.conf\n");
+	fputs("usage: gen_pages PAGE, one of", stderr);
+	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
+		fprintf(stderr, " %s", pages[i].name);
+	fputc('\n', stderr);
 	return 2;
 }

@@ -91,13 +91,27 @@ void page_hvctl_1(FILE *out)
 	heading(out, "SYNOPSIS");
 	fputs(".B hvctl\n.I VERB\n.RI [ VM ]\n.RI [ options ]\n", out);
 	heading(out, "DESCRIPTION");
-	line(out, "hvctl sends one request to hvd, the hypervisor daemon, and prints the reply. "
+	line(out, "hvctl sends a request to hvd, the hypervisor daemon, and prints the reply. "
 		  "Sizes are written 4096, 64M or 2G, addresses 0x200000.");
+	fputs(".PP\n", out);
+	line(out,
+	     "The verbs events, trace and watch, and --watch and --follow of others, go on "
+	     "until Ctrl-C, which is how they are meant to end: the exit status is 0. During "
+	     "other requests, Ctrl-C asks the daemon to cancel what is in progress, and waits "
+	     "for its answer; a second one does not wait. A long request shows how far it is on "
+	     "standard error, if that is a terminal.");
+	fputs(".PP\n", out);
+	line(out,
+	     "attach makes the terminal the VM's: keys, Ctrl-C among them, go to the guest, "
+	     "and its escape sequences to the terminal. Ctrl-] leaves it, and the VM goes on. "
+	     "If standard input is no terminal, what it holds is typed, and hvctl goes on until "
+	     "the VM has stopped.");
 	heading(out, "OPTIONS OF EVERY VERB");
 	item(out, "--socket PATH", "The daemon's socket.");
 	item(out, "--json",
 	     "Print the daemon's result unchanged; a refusal is printed as the "
-	     "daemon's error object on standard error.");
+	     "daemon's error object on standard error. Verbs that subscribe print the parameters "
+	     "of each notification, a line each.");
 	item(out, "--help", "A verb's options.");
 	item(out, "--version", "The version.");
 	heading(out, "VERBS");

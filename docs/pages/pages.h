@@ -10,5 +10,10 @@ void page_hvd_8(FILE *out);
 void page_hvd_conf_5(FILE *out);
 void page_bash(FILE *out);
 void page_zsh(FILE *out);
+void page_hvd_bash(FILE *out);
+void page_hvd_zsh(FILE *out);
+
+/* A text inside single quotes and _arguments' brackets. */
+void page_zsh_text(FILE *out, const char *s);
 
 #endif

@@ -168,8 +168,7 @@ void page_bash(FILE *out)
 
 /* --- zsh ------------------------------------------------------------------------------- */
 
-/* Inside single quotes and _arguments' brackets. */
-static void zsh_text(FILE *out, const char *s)
+void page_zsh_text(FILE *out, const char *s)
 {
 	for (; *s; s++) {
 		if (*s == '\'')
@@ -205,7 +204,7 @@ static void zsh_verb(FILE *out, const struct proto_method *m)
 			continue;
 		fprintf(out, "\t\t\t'%s--%s", f->list ? "*" : "", f->option);
 		fprintf(out, "%s[", f->type == PROTO_BOOL ? "" : "=");
-		zsh_text(out, f->doc);
+		page_zsh_text(out, f->doc);
 		fputc(']', out);
 		if (f->type != PROTO_BOOL)
 			fprintf(out, ":%s:", f->name), zsh_values(out, f);
@@ -216,7 +215,7 @@ static void zsh_verb(FILE *out, const struct proto_method *m)
 			hvctl_option_needs_value(o) ? "="
 			: o->value		    ? "=-"
 						    : "");
-		zsh_text(out, o->doc);
+		page_zsh_text(out, o->doc);
 		fputc(']', out);
 		if (hvctl_option_needs_value(o))
 			fprintf(out, ":%s:%s", o->value, own_is_file(o) ? "_files" : " ");
@@ -290,7 +289,7 @@ void page_zsh(FILE *out)
 		if (!*proto_methods[i].verb)
 			continue;
 		fprintf(out, "\t\t'%s:", proto_methods[i].verb);
-		zsh_text(out, proto_methods[i].doc);
+		page_zsh_text(out, proto_methods[i].doc);
 		fputs("'\n", out);
 	}
 	fputs("\t\t'call:Call a method with parameters in JSON.'\n"

@@ -37,12 +37,12 @@ def verbs():
 
 
 class Bash(unittest.TestCase):
-    def complete(self, *words, env=None):
+    def complete(self, *words, env=None, program="hvctl"):
         """What is offered for the last of the words."""
-        script = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _hvctl; ' \
+        script = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); "_$1"; ' \
                  'printf "%s\\n" "${COMPREPLY[@]}"'
-        out = run("bash", "--norc", "-c", script, "bash", os.path.join(PAGES, "hvctl.bash"),
-                  "hvctl", *words, env={**os.environ, **(env or {})})
+        out = run("bash", "--norc", "-c", script, "bash", os.path.join(PAGES, program + ".bash"),
+                  program, *words, env={**os.environ, **(env or {})})
         return out.split()
 
     def test_verbs(self):
@@ -64,6 +64,13 @@ class Bash(unittest.TestCase):
         self.assertEqual(self.complete("create", "x", "--format", "m"), ["multiboot"])
         self.assertEqual(self.complete("create", "x", "--memory", ""), [])
         self.assertEqual(self.complete("wait", "x", "--until", "cons"), ["console"])
+        # lists of words, and options of hvctl's own
+        self.assertEqual(self.complete("events", "--type", "vm.s"), ["vm.state"])
+        self.assertEqual(self.complete("trace", "x", "--kind", "v"), ["violation"])
+        self.assertEqual(self.complete("tlb-entries", "--structure", "d"), ["d1"])
+        self.assertEqual(self.complete("trace", "x", "--count", ""), [])
+        # --watch takes no second word: options go on behind it
+        self.assertEqual(self.complete("stats", "--watch", "--c"), ["--count"])
         with tempfile.TemporaryDirectory() as folder:
             name = os.path.join(folder, "image.elf")
             with open(name, "w", encoding="ascii"):
@@ -73,6 +80,21 @@ class Bash(unittest.TestCase):
                           ["create", "--memory", "64M", "x"]):
                 with self.subTest(words=words):
                     self.assertEqual(self.complete(*words, folder + "/im"), [name])
+
+    def test_hvd(self):
+        options = options_of(run(HVD, "--help"))
+        self.assertEqual(sorted(self.complete("--", program="hvd")), sorted(options))
+        for words, offered in ((["--log-level", "w"], ["warning"]),
+                               (["--log-level", "=", "w"], ["warning"]),
+                               (["--log-level", "="], ["error", "warning", "info", "debug"]),
+                               (["--access", ""], ["auto", "private", "roles"]),
+                               (["--engine", "s"], ["soft"]), (["--vpid-limit", ""], []),
+                               (["--admin-group", "roo"], ["root"]),
+                               (["--config", "/etc/passw"], ["/etc/passwd"]),
+                               (["--scatter", "--chec"], ["--check"])):
+            with self.subTest(words=words):
+                found = [w for w in self.complete(*words, program="hvd") if w != "/etc/passwd-"]
+                self.assertEqual(found, offered)
 
     def test_vms(self):
         with Daemon() as daemon, daemon.client() as c:
@@ -93,6 +115,15 @@ class Bash(unittest.TestCase):
 class Zsh(unittest.TestCase):
     def test_syntax(self):
         run("zsh", "-n", os.path.join(PAGES, "_hvctl"))
+        run("zsh", "-n", os.path.join(PAGES, "_hvd"))
+
+    def test_hvd(self):
+        said = run("zsh", "-f", "-c", '_arguments() { print -rl -- "$@"; }\nsource "$1"', "zsh",
+                   os.path.join(PAGES, "_hvd"))
+        found = re.findall(r"^(--[a-z0-9-]+)=?\[", said, re.M)
+        self.assertEqual(found, options_of(run(HVD, "--help")))
+        self.assertRegex(said, r"(?m)^--log-level=\[.*\]:LEVEL:\(error warning info debug\)$")
+        self.assertRegex(said, r"(?m)^--admin-group=\[.*\]:GROUP:_groups$")
 
     def offered(self, *words):
         """The specifications that _arguments is called with for these words."""

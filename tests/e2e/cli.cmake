@@ -20,6 +20,7 @@ hvctl_e2e(demo 600)
 hvctl_e2e(readme 300)
 hvctl_e2e(stream 300)
 hvctl_e2e(attach 300)
+hvctl_e2e(live 300)
 
 # The benchmark must run; what it measures is nobody's business here.
 add_test(NAME bench_guest

@@ -275,7 +275,7 @@ static void test_walk_violation(void **state)
 	(void)state;
 	assert_non_null(strstr(text, "VPID -"));
 	assert_non_null(strstr(text, "ends in: ept-violation at gpa 0xc0000000, exit qualification "
-				     "0x181\n"));
+				     "0x181 (read on ---)\n"));
 	assert_null(strstr(text, "the translation"));
 	assert_null(strstr(text, "TLB now"));
 	assert_non_null(strstr(text, "2 references cold (0 guest + 2 EPT)\n"));
