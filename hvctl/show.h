@@ -20,5 +20,8 @@ void show_held(const struct hvctl_context *ctx, struct json_object *v);
 /* "demo vCPU 0", "processor 1": what a counter belongs to. */
 struct table;
 void show_scope_cell(struct table *t, struct json_object *stat);
+/* create --file: what the definition says and the command line does not. */
+extern const struct hvctl_option definition_options[];
+int definition_prepare(struct hvctl_call *call);
 
 #endif

@@ -168,7 +168,7 @@ static int set_packed(struct hvctl_call *call, const char *text)
 
 static int set_records(struct hvctl_call *call, const char *path)
 {
-	call->path = path;
+	call->file = path;
 	return HVCTL_OK;
 }
 
@@ -230,16 +230,16 @@ static int read_lines(struct record_reader *r, FILE *file)
 
 static int read_records(struct hvctl_call *call, struct proto_packed_operations *p)
 {
-	const bool input = strcmp(call->path, "-") == 0;
+	const bool input = strcmp(call->file, "-") == 0;
 	const bool source = p->op == PROTO_MAP_KIND_MAP || p->op == PROTO_MAP_KIND_REMAP;
 	struct record_reader r = {.ctx = call->ctx,
-				  .name = input ? "standard input" : call->path,
+				  .name = input ? "standard input" : call->file,
 				  .words = source ? 2 : 1};
-	FILE *file = input ? stdin : fopen(call->path, "re");
+	FILE *file = input ? stdin : fopen(call->file, "re");
 	int code;
 
 	if (!file)
-		return hvctl_fail(call->ctx, HVCTL_LOCAL, "%s: %s", call->path, strerror(errno));
+		return hvctl_fail(call->ctx, HVCTL_LOCAL, "%s: %s", call->file, strerror(errno));
 	r.out = proto_alloc(&call->arena, PROTO_PACKED_MAX * r.words, sizeof(*r.out));
 	code = r.out ? read_lines(&r, file) : hvctl_fail(call->ctx, HVCTL_LOCAL, "out of memory");
 	if (!input)
@@ -258,7 +258,7 @@ static int prepare_batch(struct hvctl_call *call)
 {
 	struct proto_batch_params *p = call->params;
 
-	if (p->has_packed != (call->path != NULL))
+	if (p->has_packed != (call->file != NULL))
 		return hvctl_fail(call->ctx, HVCTL_USAGE,
 				  "--packed says what is done, --records where: both are needed");
 	if (p->has_packed && p->has_operations)

@@ -75,6 +75,24 @@ static void show_limits(const struct hvctl_context *ctx, struct json_object *lim
 	}
 }
 
+static void show_state_dir(const struct hvctl_context *ctx, struct json_object *result)
+{
+	const char *folder = field_string(result, "state_dir");
+	const uint64_t damaged = field_count(result, "damaged_definitions");
+	char number[TEXT_NUMBER];
+
+	if (!folder)
+		fputs("definitions are not stored: VMs end with the daemon\n\n", ctx->out);
+	else
+		fprintf(ctx->out, "definitions in %s: %s VMs made of them at its start\n%s", folder,
+			text_member(number, result, "defined_vms"), damaged ? "" : "\n");
+	if (damaged)
+		fprintf(ctx->out, "%s%s set aside: damaged, see its log%s\n\n",
+			text_style(ctx->colour, STYLE_WARN),
+			text_member(number, result, "damaged_definitions"),
+			text_style(ctx->colour, STYLE_NONE));
+}
+
 static void show_info(struct hvctl_call *call, struct json_object *result)
 {
 	const struct hvctl_context *ctx = call->ctx;
@@ -83,10 +101,11 @@ static void show_info(struct hvctl_call *call, struct json_object *result)
 	fprintf(ctx->out, "hvd %s, process %s, up %s\n", field_text(result, "version", "?"),
 		json_object_get_string(field_object(result, "pid")),
 		text_duration(number, field_count(result, "uptime_ms")));
-	fprintf(ctx->out, "socket %s, %s VMs%s\n\n", field_text(result, "socket", "?"),
+	fprintf(ctx->out, "socket %s, %s VMs%s\n", field_text(result, "socket", "?"),
 		text_member(number, result, "vms"),
 		field_bool(result, "unsafe_hooks") ? ", UNSAFE HOOKS: invalidations can be left out"
 						   : "");
+	show_state_dir(ctx, result);
 	show_engine(ctx, field_object(result, "engine"));
 	fputc('\n', ctx->out);
 	show_limits(ctx, field_object(result, "limits"));

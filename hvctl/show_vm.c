@@ -104,6 +104,8 @@ static void show_created(struct hvctl_call *call, struct json_object *result)
 const struct hvctl_verb hvctl_verb_vm_create = {
 	.example = "demo guests/remap.elf --memory 64M --run",
 	.file_flags = O_RDONLY,
+	.options = definition_options,
+	.prepare = definition_prepare,
 	.show = show_created,
 };
 const struct hvctl_verb hvctl_verb_vm_start = {.example = "demo", .show = show_state};
@@ -194,6 +196,8 @@ static void show_get(struct hvctl_call *call, struct json_object *result)
 
 	show_state(call, result);
 	fprintf(ctx->out, "  uuid        %s\n", field_text(result, "uuid", "?"));
+	fprintf(ctx->out, "  definition  %s\n",
+		field_bool(result, "persistent") ? "stored" : "none: it ends with the daemon");
 	fprintf(ctx->out, "  engine      %s: ", field_text(result, "engine", "?"));
 	text_wrap(ctx->out, 14, field_text(result, "engine_reason", ""));
 	fprintf(ctx->out, "  memory      %s, largest EPT page: %s\n",

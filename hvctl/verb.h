@@ -90,7 +90,6 @@ struct hvctl_call {
 	size_t fd_count;
 	/* hvctl's own options */
 	bool raw, all, follow, picture, enter;
-	const char *path;
 	bool argument_given;	      /* the verb's own */
 	uint64_t count;		      /* end after so many; 0: don't */
 	struct json_object *previous; /* watch: the report before; NULL: there was none */
@@ -98,6 +97,8 @@ struct hvctl_call {
 	uint32_t watch_ms;	      /* 0: show once */
 	int escape;		      /* attach: the byte; 0: by default; -1: none */
 	const char *typed;	      /* type: TEXT; NULL: none */
+	const char *file;	      /* batch: the changes; create: the definition */
+	const char *output;	      /* export: the folder */
 	struct hvctl_client *client;
 	int code; /* set by show() when it could not */
 };

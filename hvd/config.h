@@ -6,6 +6,7 @@
 #include "hvd/hvd.h"
 #include <stdio.h>
 
+#define HVD_STATE_DIR_DEFAULT "/var/lib/hvd"
 #define CONFIG_FILE_DEFAULT "/etc/hvd/hvd.conf"
 #define CONFIG_TEXT_LEN 192
 

@@ -140,6 +140,14 @@ static void print_access(FILE *out, const struct hvd_config *values)
 				: " (does not exist: create it, or install the sysusers file)");
 }
 
+static void print_state_dir(FILE *out, const char *path)
+{
+	if (path && *path)
+		fprintf(out, "definitions of VMs: stored in %s\n", path);
+	else
+		fprintf(out, "definitions of VMs: not stored; every VM ends with the daemon\n");
+}
+
 int check_print(FILE *out, const struct config *c, const char *path)
 {
 	struct engine_info taken, info;
@@ -151,6 +159,7 @@ int check_print(FILE *out, const struct config *c, const char *path)
 		fprintf(out, "no configuration file; the command line is valid\n");
 	log_set_level(LOG_LEVEL_ERROR); /* a missing group is told of below */
 	print_access(out, &c->values);
+	print_state_dir(out, c->values.state_dir);
 	r = hvd_choose_engine(c->values.engine, &taken);
 	for (size_t i = 0; i < engine_count(); i++)
 		if (!engine_probe(i, &info))

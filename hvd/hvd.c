@@ -2,10 +2,12 @@
 /* Starting and stopping, in order. */
 #include "hvd/hvd.h"
 #include "hvd/events.h"
+#include "hvd/load.h"
 #include "hvd/log.h"
 #include "hvd/registry.h"
 #include "hvd/requests.h"
 #include "hvd/server.h"
+#include "hvd/store.h"
 #include <string.h>
 #include <time.h>
 
@@ -100,10 +102,14 @@ int hvd_start(struct hvd *h, const struct hvd_config *config)
 	if (!h->base || !h->registry)
 		return -ENOMEM;
 	r = events_start(h);
+	if (!r && config->state_dir && *config->state_dir)
+		r = store_open(config->state_dir, h->base, &h->store);
 	if (!r)
 		r = open_engine(h);
 	if (!r)
 		r = requests_start(h);
+	if (!r && h->store)
+		r = load_definitions(h);
 	if (!r)
 		r = server_start(h);
 	if (!r)
@@ -116,8 +122,11 @@ void hvd_stop(struct hvd *h)
 {
 	h->stopping = true;
 	server_quiesce(h);
+	/* First the disk, then the engine: what a request has stored, it may still take back. */
+	store_stop(h->store);
 	requests_stop(h);
 	server_stop(h);
+	store_close(h->store);
 	if (h->engine)
 		engine_close(h->engine);
 	registry_free(h->registry);

@@ -29,6 +29,10 @@ struct hvd_bounds {
 
 struct hvd_config {
 	const char *socket;
+	const char *state_dir; /* of definitions; NULL or "": none, every VM is transient */
+	/* May be NULL. Called often while stored definitions are read, before the socket is
+	 * there: how many of them are done. */
+	void (*loading)(size_t done, size_t total);
 	const char *engine; /* NULL: the first that is available */
 	struct engine_config engine_config;
 	struct hvd_bounds bounds;
@@ -40,6 +44,7 @@ struct hvd_config {
 
 struct server;
 struct requests;
+struct store;
 struct registry;
 struct events;
 
@@ -53,6 +58,8 @@ struct hvd {
 	struct registry *registry;
 	struct events *events;
 	uint32_t trace_records; /* room that trace.subscribe has given, of HVD_TRACE_RECORDS */
+	struct store *store;	   /* NULL: none */
+	unsigned defined, damaged; /* definitions, at the start */
 	struct access_rules rules;
 	struct denials denials;
 	uint64_t started_ms; /* monotonic */

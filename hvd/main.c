@@ -159,6 +159,25 @@ static void choose_access(struct hvd_config *config)
 		config->access = systems ? ACCESS_BY_ROLES : ACCESS_PRIVATE;
 }
 
+/*
+ * Definitions of the system's daemon are kept; a daemon of somebody's own keeps none unless
+ * told where. systemd names the folder that it has made for StateDirectory=.
+ */
+static int choose_state_dir(struct config *c)
+{
+	const char *named = getenv("STATE_DIRECTORY");
+
+	if (c->values.state_dir)
+		return 0;
+	if (named && *named)
+		c->values.state_dir = proto_strndup(&c->arena, named, strcspn(named, ":"));
+	else if (!strcmp(c->values.socket, PROTO_SOCKET_DEFAULT))
+		c->values.state_dir = HVD_STATE_DIR_DEFAULT;
+	else
+		return 0;
+	return c->values.state_dir ? 0 : -ENOMEM;
+}
+
 /* --- running ---------------------------------------------------------------------------------- */
 
 struct running {
@@ -265,7 +284,12 @@ static int run_daemon(struct running *run, char **ret_path)
 	if (r)
 		values->socket = *ret_path;
 	choose_access(values);
+	r = choose_state_dir(&run->config);
+	if (r)
+		return 1;
+	values->loading = service_loading;
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file that can't grow is an error of writing */
 	raise_descriptor_limit();
 	r = hvd_start(&run->h, values);
 	if (!r)
@@ -292,6 +316,7 @@ int main(int argc, char **argv)
 		code = 2;
 	} else if (cl.check) {
 		choose_access(&run.config.values);
+		choose_state_dir(&run.config);
 		code = check_print(stdout, &run.config, config_path(&cl));
 	} else {
 		code = run_daemon(&run, &path);

@@ -161,6 +161,14 @@ void registry_remove(struct registry *r, struct vm *vm)
 	vm_unref(vm);
 }
 
+void vm_set_params(struct vm *vm, const struct proto_vm_create_params *p)
+{
+	vm->memory_bytes = p->memory_bytes;
+	vm->ept_page = p->ept_page;
+	vm->vcpus = p->vcpus;
+	vm->use_vpid = p->vpid;
+}
+
 struct vm *vm_ref(struct vm *vm)
 {
 	vm->refs++;
@@ -171,6 +179,7 @@ void vm_unref(struct vm *vm)
 {
 	if (!vm || --vm->refs)
 		return;
+	definition_free(vm->definition);
 	free(vm->slots);
 	free(vm);
 }

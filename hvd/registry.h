@@ -7,6 +7,7 @@
 #ifndef HVD_REGISTRY_H
 #define HVD_REGISTRY_H
 
+#include "hvd/definition.h"
 #include "proto/proto.h"
 #include <vmxcore/engine.h>
 
@@ -31,6 +32,8 @@ struct vm {
 	uint32_t ept_page;
 	uint32_t vcpus;
 	bool use_vpid;
+	struct definition *definition; /* NULL: transient */
+	bool persistent;	       /* the definition is stored */
 	struct slot *slots;
 	size_t slot_count;
 	uint32_t next_slot;	 /* numbers are not used twice */
@@ -56,6 +59,8 @@ int registry_set_id(struct registry *r, struct vm *vm, uint64_t id);
 /* Frees name and id: VM_GONE; drops the registry's reference. */
 void registry_remove(struct registry *r, struct vm *vm);
 
+/* What is known of it without asking the engine. */
+void vm_set_params(struct vm *vm, const struct proto_vm_create_params *p);
 struct vm *vm_ref(struct vm *vm);
 void vm_unref(struct vm *vm); /* NULL is allowed */
 

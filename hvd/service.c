@@ -13,7 +13,9 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
-#define STATUS_MS 2000 /* between looks whether the status has changed */
+#define STATUS_MS 2000	/* between looks whether the status has changed */
+#define LOADING_MS 1000 /* between two words on how far it is */
+#define EXTEND_MS 30000 /* ... after which systemd may lose its patience */
 
 struct service {
 	struct hvd *hvd;
@@ -68,9 +70,13 @@ static struct timeval interval(uint64_t us)
 static void say_status(struct service *s, const char *before)
 {
 	char text[sizeof(s->said)];
+	int n;
 
-	snprintf(text, sizeof(text), "Engine %s; %zu VMs, %u clients", s->hvd->engine_info.name,
-		 registry_count(s->hvd->registry), server_connections(s->hvd));
+	n = snprintf(text, sizeof(text), "Engine %s; %zu VMs, %u clients", s->hvd->engine_info.name,
+		     registry_count(s->hvd->registry), server_connections(s->hvd));
+	if (s->hvd->defined || s->hvd->damaged)
+		snprintf(text + n, sizeof(text) - (size_t)n, "; %u VMs were defined, %u set aside",
+			 s->hvd->defined, s->hvd->damaged);
 	if (!*before && !strcmp(text, s->said))
 		return;
 	memcpy(s->said, text, sizeof(text));
@@ -128,6 +134,18 @@ void service_stop(struct service *s)
 	if (s && s->status)
 		event_free(s->status);
 	free(s);
+}
+
+void service_loading(size_t done, size_t total)
+{
+	static uint64_t said_ms;
+	const uint64_t now_ms = hvd_now_ms();
+
+	if (said_ms && now_ms - said_ms < LOADING_MS)
+		return;
+	said_ms = now_ms;
+	sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%d\nSTATUS=Reading definitions: %zu of %zu",
+		   EXTEND_MS * 1000, done, total);
 }
 
 void service_reloading(void)

@@ -16,6 +16,8 @@ int service_take_socket(char **ret_path);
 /* Ready; from now on the watchdog is served by h's loop, and the status is kept up to date. */
 int service_start(struct hvd *h, struct service **ret);
 void service_stop(struct service *s); /* NULL is allowed */
+/* Definitions are being read, before service_start(): as long as they are, there is time. */
+void service_loading(size_t done, size_t total);
 /* Around a reload. */
 void service_reloading(void);
 void service_reloaded(void);

@@ -44,6 +44,24 @@
 	       "write the entries but leave out the INVEPT they need (only with hvd " \
 	       "--unsafe-hooks): shows what a stale TLB does")
 
+/* What a VM is made with, but for its name and files: of vm.create and of a definition. */
+#define P_VM_SETTINGS                                                                        \
+	P_SIZE(memory_bytes, DEFAULTED, 0x100000, UINT64_C(1) << 46, 64 << 20, "memory",     \
+	       "RAM, a multiple of 4096, mapped at 0 as slot ram")                           \
+	P_U32(vcpus, DEFAULTED, 1, 64, 1, "vcpus", "vCPUs", "virtual processors")            \
+	FIELD_ENUM(image_format, image_format, DEFAULTED, PROTO_IMAGE_AUTO, "format",        \
+		   "the image's format")                                                     \
+	P_STRING(command_line, DEFAULTED, 1023, "append",                                    \
+		 "the guest's command line (Multiboot and ELF64)")                           \
+	P_ADDR(load_gpa, OPTIONAL, "load", "where a flat image is loaded; default 0x100000") \
+	P_BOOL(vpid, 1, "vpid", "tag the TLB with VPIDs; off: every entry and exit flushes") \
+	P_BOOL(accessed_dirty, 1, "accessed-dirty", "accessed and dirty flags for EPT")      \
+	FIELD_ENUM(ept_page, ept_page, DEFAULTED, PROTO_EPT_PAGE_LARGEST, "ept-page",        \
+		   "largest EPT leaf")                                                       \
+	P_BOOL(huge_pages, 0, "huge-pages", "RAM in 2 MiB host pages if they can be had")    \
+	LIST(U32, processors, OPTIONAL, 0, 63, 64, "processor", "",                          \
+	     "home processor of each vCPU; without it, the engine spreads them")
+
 #define P_PROGRESS              \
 	P_BOOL(progress, 0, "", \
 	       "send notifications progress while it is carried out, ten a second at most")

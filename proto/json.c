@@ -414,3 +414,11 @@ const char *proto_json_text(struct json_object *obj, size_t *ret_len)
 	return json_object_to_json_string_length(
 		obj, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, ret_len);
 }
+
+const char *proto_json_pretty(struct json_object *obj, size_t *ret_len)
+{
+	return json_object_to_json_string_length(obj,
+						 JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+							 JSON_C_TO_STRING_NOSLASHESCAPE,
+						 ret_len);
+}

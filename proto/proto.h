@@ -238,6 +238,9 @@ int proto_json_parse_reply(const char *text, size_t len, struct json_object **re
 /* One line, without the newline; the string belongs to obj. */
 const char *proto_json_text(struct json_object *obj, size_t *ret_len);
 
+/* For files that people read: indented, one member a line, without the last newline. */
+const char *proto_json_pretty(struct json_object *obj, size_t *ret_len);
+
 /* --- structures <-> JSON ------------------------------------------------------------------- */
 
 /*
@@ -271,6 +274,13 @@ void proto_text_free(struct proto_text *t);
 /* What proto_encode() and proto_json_text() would give, byte for byte, without objects. */
 void proto_print(struct proto_text *t, const struct proto_struct *desc, const void *in);
 
+/*
+ * Fields that both structures have, by name and kind: from in to out, and that they were
+ * given. With keep, those that out has already stay. Shallow: strings and lists remain in's.
+ */
+void proto_copy_fields(const struct proto_struct *to, void *out, const struct proto_struct *from,
+		       const void *in, bool keep);
+
 /* --- structures <- text of people ---------------------------------------------------------- */
 
 /*
@@ -302,6 +312,16 @@ size_t proto_base64_length(size_t n);
 void proto_base64_encode(const uint8_t *in, size_t n, char *out);
 /* out holds at least len / 4 * 3 bytes. -EINVAL if it is not base64. */
 int proto_base64_decode(const char *in, size_t len, uint8_t *out, size_t *ret_n);
+
+/* --- digests --------------------------------------------------------------------------------- */
+
+#define PROTO_SHA256_LEN 65 /* hexadecimal digits and a NUL */
+
+/*
+ * SHA-256 and size of a regular file, from its beginning to its end, whatever its offset.
+ * 0 or a negative errno. It takes as long as reading the file does.
+ */
+int proto_digest_file(int fd, uint64_t *ret_size, char ret[PROTO_SHA256_LEN]);
 
 /* --- framing ------------------------------------------------------------------------------- */
 

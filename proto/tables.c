@@ -180,6 +180,33 @@ const struct proto_field *proto_field_by_option(const struct proto_struct *desc,
 	return NULL;
 }
 
+static bool same_kind(const struct proto_field *a, const struct proto_field *b)
+{
+	return a->type == b->type && a->list == b->list && a->size == b->size && a->en == b->en &&
+	       a->sub == b->sub;
+}
+
+void proto_copy_fields(const struct proto_struct *to, void *out, const struct proto_struct *from,
+		       const void *in, bool keep)
+{
+	for (size_t i = 0; i < to->count; i++) {
+		const struct proto_field *t = &to->fields[i];
+		const struct proto_field *f = proto_field_by_name(from, t->name);
+		unsigned char *o = out;
+		const unsigned char *v = in;
+
+		if (!f || !same_kind(t, f) || (keep && *(bool *)(o + t->has_offset)))
+			continue;
+		if (t->list) {
+			memcpy(o + t->offset, v + f->offset, sizeof(void *));
+			memcpy(o + t->count_offset, v + f->count_offset, sizeof(size_t));
+		} else {
+			memcpy(o + t->offset, v + f->offset, t->size);
+		}
+		memcpy(o + t->has_offset, v + f->has_offset, sizeof(bool));
+	}
+}
+
 bool proto_is_positional(const struct proto_method *m, const struct proto_field *f)
 {
 	const size_t len = strlen(f->name);

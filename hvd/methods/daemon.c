@@ -97,9 +97,13 @@ void method_daemon_info(struct call *c)
 		.socket = h->config.socket,
 		.unsafe_hooks = h->config.engine_config.unsafe_hooks != 0,
 		.vms = (uint32_t)registry_count(h->registry),
+		.defined_vms = h->defined,
+		.damaged_definitions = h->damaged,
 		.limits = limits,
 	};
 
+	if (h->store)
+		PROTO_SET(&info, state_dir, h->config.state_dir);
 	if (describe_engine(c, &h->engine_info, true, &info.engine))
 		call_reply(c, &info);
 	else

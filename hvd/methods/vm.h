@@ -7,6 +7,10 @@
 
 /* true: the VM is shutoff or crashed. */
 bool vm_is_stopped(const struct vm *vm);
+/* vm->state, and tells those who wait for it. */
+void vm_take_state(struct vm *vm, const struct engine_state_info *state);
+/* Ends the call with a VM in full: ev is the completion of ENGINE_VM_INFO. */
+void vm_reply_info(struct call *c, const struct engine_event *ev);
 
 /* The members that vm_state, vm and vm_wait_result share, from the VM's latest state. */
 #define VM_DESCRIBE(c, ret, vm_)                                                          \

@@ -169,6 +169,8 @@ static const struct {
 	const char *name, *value, *text; /* text: as it prints; NULL: the same */
 } values[] = {
 	{"socket", "/x/y", NULL},
+	{"state-dir", "/x/z", NULL},
+	{"state-dir", "", NULL},
 	{"log-level", "error", NULL},
 	{"log-level", "debug", NULL},
 	{"access", "private", NULL},
