@@ -57,7 +57,7 @@ struct hvd {
 	struct requests *requests;
 	struct registry *registry;
 	struct events *events;
-	uint32_t trace_records; /* room that trace.subscribe has given, of HVD_TRACE_RECORDS */
+	uint32_t trace_records;	   /* room that trace.subscribe has given, of HVD_TRACE_RECORDS */
 	struct store *store;	   /* NULL: none */
 	unsigned defined, damaged; /* definitions, at the start */
 	struct access_rules rules;
