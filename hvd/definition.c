@@ -81,12 +81,15 @@ int definition_read(const char *text, size_t len, struct definition **ret, struc
 {
 	struct definition *def = calloc(1, sizeof(*def));
 	struct json_object *obj = NULL;
+	struct proto_error parse;
 	int r;
 
 	if (!def)
 		return proto_fail(err, PROTO_ERROR_NO_MEMORY, "", "out of memory");
-	r = proto_json_parse(text, len, &obj, err);
-	if (!r)
+	r = proto_json_parse(text, len, &obj, &parse);
+	if (r)
+		proto_fail(err, parse.kind, parse.field, "not as JSON should be: %s", parse.text);
+	else
 		r = check_format(obj, err);
 	if (!r && !obj) /* the text is null, which stands for no parameters */
 		r = proto_fail(err, PROTO_ERROR_INVALID_TYPE, "", "a definition is an object");

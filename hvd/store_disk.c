@@ -132,8 +132,14 @@ static void copy(struct store *s, struct store_job *job)
 
 	for (size_t i = 0; i < job->count && !r; i++)
 		r = copy_one(s, job, i);
-	if (r)
-		sweep(s, job);
+	if (!r)
+		return;
+	/* With the last descriptor, the room is free again: before anybody is told. */
+	for (size_t i = 0; i < job->count; i++) {
+		close(job->fds[i]);
+		job->fds[i] = -1;
+	}
+	sweep(s, job);
 }
 
 static void read_piece(struct store *s, struct store_job *job)
