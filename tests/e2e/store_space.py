@@ -6,10 +6,20 @@ import subprocess
 import tempfile
 import unittest
 
-from daemon_client import FLAT_SPIN, PATIENCE_S, ApiError, Daemon, MemFile
+from daemon_client import FLAT_SPIN, HVD, PATIENCE_S, ApiError, MemFile
 from store_harness import Keeper
 
 SMALL = {"memory_bytes": 2 << 20}
+
+
+def fill(folder):
+    """To the last page."""
+    with open(os.path.join(folder, "fill"), "wb", buffering=0) as f:
+        try:
+            while True:
+                f.write(b"x" * 4096)
+        except OSError:
+            pass
 
 
 class Small:
@@ -49,14 +59,7 @@ class Space(unittest.TestCase):
                 self.assertIn("No space left on device", str(e))
                 self.assertIn(k.state, str(e))
                 self.assertEqual(k.files(), k.expected_files())
-                # filled to the last page: no definition fits
-                with open(os.path.join(folder, "fill"), "wb") as f:
-                    try:
-                        while True:
-                            f.write(b"x" * 4096)
-                            f.flush()
-                    except OSError:
-                        pass
+                fill(folder)
                 with self.assertRaises(ApiError) as e:
                     c.call("vm.create", name="b", **SMALL)
                 self.assertEqual(e.exception.kind, "limit")
@@ -80,12 +83,7 @@ class Space(unittest.TestCase):
             with k.client() as c:
                 c.create_flat("a", FLAT_SPIN, **SMALL)
             k.end()
-            with open(os.path.join(folder, "fill"), "wb", buffering=0) as f:
-                try:
-                    while True:
-                        f.write(b"x" * 4096)
-                except OSError:
-                    pass
+            fill(folder)
             k.start()
             with k.client() as c:
                 c.call("vm.start", vm="a")
@@ -99,10 +97,12 @@ class Space(unittest.TestCase):
                 c.create_flat("a", FLAT_SPIN, **SMALL)
             k.end()
             subprocess.run(["mount", "-o", "remount,ro", folder], check=True, timeout=PATIENCE_S)
-            with self.assertRaises(AssertionError) as e:
-                Daemon("--state-dir", k.state).start()
-            self.assertIn("Read-only file system", str(e.exception))
-            self.assertIn(k.state, str(e.exception))
+            r = subprocess.run([HVD, "--socket", os.path.join(k.folder, "s"), "--engine", "soft",
+                                "--state-dir", k.state], capture_output=True, text=True,
+                               stdin=subprocess.DEVNULL, timeout=PATIENCE_S)
+            self.assertEqual(r.returncode, 1)
+            self.assertIn("Read-only file system", r.stderr)
+            self.assertIn(k.state, r.stderr)
 
     def test_file_size_limit(self):
         """Reaching RLIMIT_FSIZE is an error of the request, not the end of the daemon."""
