@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define BATCH_MAX 64 /* jobs whose files are open at a time */
+
 /* --- jobs ----------------------------------------------------------------------------- */
 
 static void job_free(struct store_job *job)
@@ -99,7 +101,20 @@ static void hand_back(struct store *s, struct store_job *jobs)
 		return;
 }
 
-/* All that has come meanwhile is one batch, which shares its synchronizing. */
+/* The first of the queue are cut off; the lock is held. */
+static void take_batch(struct store *s)
+{
+	struct store_job *last = s->queue;
+
+	for (unsigned n = 1; n < BATCH_MAX && last->next; n++)
+		last = last->next;
+	s->queue = last->next;
+	if (!s->queue)
+		s->queue_end = &s->queue;
+	last->next = NULL;
+}
+
+/* What has come meanwhile is one batch, which shares its synchronizing. */
 static void *run(void *arg)
 {
 	struct store *s = arg;
@@ -112,8 +127,7 @@ static void *run(void *arg)
 			pthread_cond_wait(&s->wake, &s->mutex);
 			continue;
 		}
-		s->queue = NULL;
-		s->queue_end = &s->queue;
+		take_batch(s);
 		pthread_mutex_unlock(&s->mutex);
 		store_disk_run(s, batch);
 		pthread_mutex_lock(&s->mutex);

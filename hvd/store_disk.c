@@ -85,6 +85,15 @@ static int copy_content(int from, int to)
 	return copy_by_hand(from, to, in);
 }
 
+/*
+ * Of several files, each is on its way before the first is waited for: then that one's commit
+ * is most often the others' as well. A hint, no more.
+ */
+static void begin_writing(int fd)
+{
+	sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 /* --- copies of images ------------------------------------------------------------------- */
 
 /* Under its own name at once: it is nothing before a definition names it. */
@@ -105,10 +114,9 @@ static int copy_one(struct store *s, struct store_job *job, size_t i)
 		r = -EFBIG;
 	if (!r)
 		r = proto_digest_file(fd, &info->size_bytes, info->sha256);
-	if (!r && fsync(fd) < 0)
-		r = -errno;
 	close(job->fds[i]);
 	job->fds[i] = fd;
+	begin_writing(fd);
 	if (!r)
 		return 0;
 	errno = -r;
@@ -126,20 +134,38 @@ static void sweep(struct store *s, struct store_job *job)
 	}
 }
 
+/* With the last descriptor, the room is free again: before anybody is told. */
+static void drop_copies(struct store *s, struct store_job *job)
+{
+	for (size_t i = 0; i < job->count; i++) {
+		if (job->fds[i] >= 0)
+			close(job->fds[i]);
+		job->fds[i] = -1;
+	}
+	sweep(s, job);
+}
+
 static void copy(struct store *s, struct store_job *job)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < job->count && !r; i++)
 		r = copy_one(s, job, i);
-	if (!r)
-		return;
-	/* With the last descriptor, the room is free again: before anybody is told. */
-	for (size_t i = 0; i < job->count; i++) {
-		close(job->fds[i]);
-		job->fds[i] = -1;
+	if (r)
+		drop_copies(s, job);
+}
+
+static void sync_copies(struct store *s, struct store_job *job)
+{
+	char name[DEFINITION_FILE_LEN];
+
+	for (size_t i = 0; i < job->count && !job->err; i++) {
+		definition_file_name(name, job->uuid, job->image, i);
+		if (fsync(job->fds[i]) < 0)
+			store_disk_error(s, job, name);
 	}
-	sweep(s, job);
+	if (job->err)
+		drop_copies(s, job);
 }
 
 static void read_piece(struct store *s, struct store_job *job)
@@ -201,14 +227,23 @@ static void put_temporary(struct store *s, struct store_job *job)
 		return;
 	}
 	r = write_all(fd, (const uint8_t *)job->text, job->text_bytes);
-	if (!r && fsync(fd) < 0)
-		r = -errno;
-	close(fd);
-	if (!r)
-		return;
-	unlinkat(s->dir, name, 0);
+	begin_writing(fd);
+	job->fds[0] = fd;
 	errno = -r;
-	store_disk_error(s, job, name);
+	if (r)
+		store_disk_error(s, job, name);
+}
+
+static void put_sync(struct store *s, struct store_job *job)
+{
+	char name[STORE_NAME_LEN];
+
+	file_name(name, job, ".", ".new");
+	if (!job->err && fsync(job->fds[0]) < 0)
+		store_disk_error(s, job, name);
+	if (job->fds[0] >= 0)
+		close(job->fds[0]);
+	job->fds[0] = -1;
 }
 
 static void put_name(struct store *s, struct store_job *job)
@@ -267,14 +302,18 @@ typedef void stage_fn(struct store *s, struct store_job *job);
 
 static const struct {
 	stage_fn *content; /* all that is not the definition's name */
-	stage_fn *name;	   /* when contents, and the folder of images, are on the disk */
+	stage_fn *sync;	   /* puts it on the disk */
+	stage_fn *name;	   /* when that, and the folder of images, is on the disk */
 	stage_fn *undo;	   /* the folder can't be synchronized */
 	stage_fn *end;	   /* ... or it is */
 } stages[STORE_OPS] = {
-	[STORE_COPY] = {.content = copy},
+	[STORE_COPY] = {.content = copy, .sync = sync_copies},
 	[STORE_READ] = {.content = read_piece},
 	[STORE_SWEEP] = {.content = sweep},
-	[STORE_PUT] = {.content = put_temporary, .name = put_name, .undo = put_undo},
+	[STORE_PUT] = {.content = put_temporary,
+		       .sync = put_sync,
+		       .name = put_name,
+		       .undo = put_undo},
 	[STORE_REMOVE] = {.name = remove_name, .undo = remove_undo, .end = remove_end},
 };
 
@@ -318,6 +357,9 @@ void store_disk_run(struct store *s, struct store_job *jobs)
 	for (struct store_job *job = jobs; job; job = job->next)
 		if (stages[job->op].content)
 			stages[job->op].content(s, job);
+	for (struct store_job *job = jobs; job; job = job->next)
+		if (stages[job->op].sync)
+			stages[job->op].sync(s, job);
 	sync_images(s, jobs);
 	for (struct store_job *job = jobs; job; job = job->next)
 		if (stages[job->op].name)
