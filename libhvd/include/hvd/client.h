@@ -214,8 +214,7 @@ HVD_API struct json_object *hvd_json_address(uint64_t address);
  * 0 and *ret_size bytes at buf; -EINVAL: not a string of base64 (NULL included); -ENOSPC: more than
  * size bytes; -ENOMEM.
  */
-HVD_API int hvd_json_get_bytes(struct json_object *value, void *buf, size_t size,
-			       size_t *ret_size);
+HVD_API int hvd_json_get_bytes(struct json_object *value, void *buf, size_t size, size_t *ret_size);
 /* 0, or -EINVAL: not an address of at most 64 bits (NULL included). */
 HVD_API int hvd_json_get_address(struct json_object *value, uint64_t *ret);
 
