@@ -16,17 +16,15 @@
 /* folder + "/" + name; NULL: out of memory. An absolute name stands for itself. */
 static char *join(struct proto_arena *a, const char *folder, size_t folder_len, const char *name)
 {
-	const size_t len = strlen(name);
+	const size_t size = folder_len + strlen(name) + 2;
 	char *path;
 
 	if (*name == '/' || !folder_len)
 		return proto_strdup(a, name);
-	path = proto_alloc(a, folder_len + len + 2, 1);
+	path = proto_alloc(a, size, 1);
 	if (!path)
 		return NULL;
-	memcpy(path, folder, folder_len);
-	path[folder_len] = '/';
-	memcpy(path + folder_len + 1, name, len);
+	snprintf(path, size, "%.*s/%s", (int)folder_len, folder, name);
 	return path;
 }
 

@@ -105,7 +105,7 @@ static int image(size_t bytes)
 	const int fd = memfd_create("image", MFD_CLOEXEC);
 
 	for (size_t i = 0; i < bytes; i++)
-		assert_int_equal(write(fd, "abcdefg" + i % 7, 1), 1);
+		assert_int_equal(write(fd, &"abcdefg"[i % 7], 1), 1);
 	return fd;
 }
 
