@@ -37,7 +37,7 @@ static int set_file(struct hvctl_call *call, const char *text)
 }
 
 const struct hvctl_option definition_options[] = {
-	{"file", "FILE",
+	{"file", "PATH",
 	 "take what is not given here from this definition, in the form of export; its image and "
 	 "modules are looked for from the folder of the file",
 	 set_file},
@@ -181,8 +181,9 @@ static int set_output(struct hvctl_call *call, const char *text)
 }
 
 static const struct hvctl_option export_options[] = {
-	{"output", "DIR",
-	 "write NAME.json there, and image and modules below it, as create --file takes them",
+	{"output", "PATH",
+	 "write NAME.json into this folder, and image and modules below it, as create --file takes "
+	 "them",
 	 set_output},
 	{NULL, NULL, NULL, NULL},
 };

@@ -180,8 +180,11 @@ static void read_piece(struct store *s, struct store_job *job)
 	job->data = malloc(max);
 	definition_file_name(name, job->uuid, job->image, job->index);
 	fd = openat(s->images, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (job->data && fd >= 0 && !fstat(fd, &st))
-		n = pread(fd, job->data, max, (off_t)job->offset);
+	if (job->data && fd >= 0 && !fstat(fd, &st)) {
+		do
+			n = pread(fd, job->data, max, (off_t)job->offset);
+		while (n < 0 && errno == EINTR);
+	}
 	if (n < 0) {
 		store_disk_error(s, job, name);
 	} else {

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import unittest
 
@@ -126,8 +127,8 @@ class Lifecycle(unittest.TestCase):
                         (good, {"image_format": "flat", "memory_bytes": 1 << 30}, "no-memory"),
                         (good, {"image_format": "flat", "vcpus": 65}, "out-of-range"),
                         (good, {"image_format": "flat", "name": "a"}, "exists"),
-                        (good, {"image_format": "flat", "memory_bytes": 1 << 20, "processors": [63]},
-                         "invalid-value")):
+                        (good, {"image_format": "flat", "memory_bytes": 1 << 20,
+                                "processors": [63]}, "invalid-value")):
                     with self.subTest(params=params):
                         with self.assertRaises(ApiError) as e:
                             c.call("vm.create", fds=[fd], image={"fd": 0},
@@ -313,18 +314,18 @@ class Directory(unittest.TestCase):
 
     def test_can_not_be_used(self):
         with Keeper() as k:
-            socket = os.path.join(k.folder, "s")
+            path_of_socket = os.path.join(k.folder, "s")
             with open(os.path.join(k.folder, "file"), "w", encoding="ascii"):
                 pass
             for path, said in ((os.path.join(k.folder, "a", "b"), "No such file or directory"),
                                (os.path.join(k.folder, "file"), "Not a directory"),
                                ("/proc/self", "")):
                 with self.subTest(path=path):
-                    err = self.refused("--socket", socket, "--state-dir", path)
+                    err = self.refused("--socket", path_of_socket, "--state-dir", path)
                     self.assertIn(path, err)
                     self.assertIn(said, err)
                     self.assertIn("uid", err)
-            self.assertFalse(os.path.exists(socket))
+            self.assertFalse(os.path.exists(path_of_socket))
 
     def test_named_by_systemd(self):
         with Keeper() as k:
@@ -336,6 +337,31 @@ class Directory(unittest.TestCase):
             with daemon.client() as c:
                 self.assertIsNone(c.call("daemon.info")["state_dir"])
             daemon.__exit__(None, None, None)
+
+    def test_systemd_is_told(self):
+        """While definitions are read, that it takes its time; then, how many there were."""
+        with Keeper() as k, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            k.start()
+            with k.client() as c:
+                for vm in "ab":
+                    c.create_flat(vm, FLAT_SPIN, **SMALL)
+            k.end()
+            k.write("c.json", "damaged")
+            path = os.path.join(k.folder, "notify")
+            notify.bind(path)
+            notify.settimeout(PATIENCE_S)
+            os.environ["NOTIFY_SOCKET"] = path
+            try:
+                k.start()
+            finally:
+                del os.environ["NOTIFY_SOCKET"]
+            said = notify.recv(4096).decode().splitlines()
+            self.assertIn("EXTEND_TIMEOUT_USEC=30000000", said)
+            self.assertRegex(said[1], r"^STATUS=Reading definitions: [0-3] of 3$")
+            while "READY=1" not in said:
+                said = notify.recv(4096).decode().splitlines()
+            self.assertIn("STATUS=Engine soft; 2 VMs, 0 clients; 2 VMs were defined, 1 set aside",
+                          said)
 
     def test_check_tells(self):
         for options, said in ((["--socket", "/x"], "not stored"),
