@@ -85,6 +85,15 @@ class Live(unittest.TestCase):
         self.assertIn("> LINE 3199 OF A LONG TEXT\n> ", r.stdout)
         self.assertEqual(len(re.findall(r"LINE \d+ OF A LONG TEXT\n", r.stdout)), 3200)
 
+    def test_too_much_input(self):
+        """Input behind what ended the guest: its end is what is told."""
+        self.echo()
+        r = subprocess.run(self.command("attach", "echo"), input="quit\n" + "x" * 100000,
+                           text=True, capture_output=True, timeout=PATIENCE_S)
+        self.assertEqual(r.returncode, OK, r.stderr)
+        self.assertTrue(r.stderr.startswith("echo: shutoff (exited with status 0)\n"), r.stderr)
+        self.assertEqual(r.stdout, self.d.ok("console", "echo"))
+
     def test_type(self):
         self.echo()
         out = self.d.ok("type", "echo", "typed by hand", "--enter")
