@@ -147,6 +147,12 @@ static int step(struct attached *a)
 		code = read_input(a);
 	if (!code && !until_retry(&a->in))
 		code = send_input(call, a->console.vm, &a->in);
+	if (code == HVCTL_EXPECTED) {
+		/* the VM has just stopped: what it did not read is lost, as with any terminal */
+		a->in.size = 0;
+		a->closed = true;
+		code = HVCTL_OK;
+	}
 	if (code == HVCTL_INTERRUPTED || (woke & HVCTL_WOKE_INTERRUPT)) {
 		a->left = true;
 		code = HVCTL_OK;
@@ -201,11 +207,13 @@ static int run_attach(struct hvctl_call *call)
 	code = console_begin(&a.console, p->vm, p->has_offset ? &p->offset : NULL);
 	if (!code && terminal)
 		greet(&a);
+	hvctl_expect(call->client, PROTO_ERROR_INVALID_STATE);
 	if (!code && terminal && terminal_raw(STDIN_FILENO) < 0)
 		code = hvctl_fail(call->ctx, HVCTL_LOCAL, "the terminal can't be made raw");
 	while (!code && !a.left && console_going(&a.console))
 		code = step(&a);
 	terminal_restore();
+	hvctl_expect(call->client, PROTO_ERROR_COUNT);
 	a.console.code = a.console.code ? a.console.code : code;
 	code = console_finish(&a.console);
 	if (!code)

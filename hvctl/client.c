@@ -23,6 +23,7 @@ struct hvctl_client {
 	uint64_t id, cancel_id, next_id;
 	struct json_object *reply;
 	bool cancel_refused;
+	enum proto_error_kind expected;
 	struct {
 		uint64_t id;
 		const struct proto_method *method;
@@ -47,6 +48,7 @@ int hvctl_connect(const struct hvctl_context *ctx, struct hvctl_client **ret)
 	client->ctx = ctx;
 	client->fd = fd;
 	client->next_id = 1;
+	client->expected = PROTO_ERROR_COUNT;
 	client->framer.limit = SIZE_MAX;
 	*ret = client;
 	return HVCTL_OK;
@@ -131,6 +133,8 @@ static int take_result(struct hvctl_client *client, const struct proto_method *m
 	if (!json_object_object_get_ex(reply, "error", &member))
 		return hvctl_fail(client->ctx, HVCTL_NO_DAEMON,
 				  "the daemon's reply has neither result nor error");
+	if (client->expected != PROTO_ERROR_COUNT && hvctl_error_kind(member) == client->expected)
+		return HVCTL_EXPECTED;
 	if (!client->cancel_id || hvctl_error_kind(member) != PROTO_ERROR_CANCELLED)
 		return hvctl_refused(client->ctx, method, name, member);
 	if (client->ctx->json)
@@ -222,6 +226,11 @@ static int receive(struct hvctl_client *client)
 				  n ? strerror(errno) : "");
 	proto_framer_filled(&client->framer, (size_t)n);
 	return HVCTL_OK;
+}
+
+void hvctl_expect(struct hvctl_client *client, enum proto_error_kind kind)
+{
+	client->expected = kind;
 }
 
 void hvctl_on_notification(struct hvctl_client *client, hvctl_notify_fn *fn, void *arg)

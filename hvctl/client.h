@@ -21,6 +21,12 @@ int hvctl_request(struct hvctl_client *client, const struct proto_method *method
 		  struct json_object *params, const int *fds, size_t fd_count,
 		  struct json_object **ret_result);
 /*
+ * From now on an error of this kind is no message: requests return HVCTL_EXPECTED then.
+ * PROTO_ERROR_COUNT: none is.
+ */
+#define HVCTL_EXPECTED (-1)
+void hvctl_expect(struct hvctl_client *client, enum proto_error_kind kind);
+/*
  * As hvctl_request(), from a structure of its parameters. The call's descriptors go with
  * the call's own method; progress is asked for if a person looks on and the method has it.
  */

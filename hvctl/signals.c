@@ -10,7 +10,7 @@
 
 static int wish[2] = {-1, -1}; /* a pipe: poll() sees a signal that came just before it */
 static volatile sig_atomic_t interrupted;
-static volatile sig_atomic_t raw_fd = -1;
+static volatile sig_atomic_t raw_fd = -1, stopped_fd = -1;
 static struct termios before, raw;
 
 /* tcsetattr() is among the functions that signal handlers may call. */
@@ -44,16 +44,28 @@ static void on_interrupt(int signal_number)
 	errno = saved;
 }
 
-/* Stopped by somebody else's signal: the terminal is the shell's until SIGCONT. */
+/* The terminal is the shell's until it gives it back. */
 static void on_stop(int signal_number)
 {
-	int fd = raw_fd, saved = errno;
+	int saved = errno;
 
 	(void)signal_number;
+	stopped_fd = raw_fd;
 	terminal_restore();
 	raise(SIGSTOP);
-	if (fd >= 0 && tcsetattr(fd, TCSANOW, &raw) == 0)
+	errno = saved;
+}
+
+/* In the background it stays the shell's; when it is given back, there is another SIGCONT. */
+static void on_continue(int signal_number)
+{
+	int fd = stopped_fd >= 0 ? stopped_fd : raw_fd, saved = errno;
+
+	(void)signal_number;
+	if (fd >= 0 && tcgetpgrp(fd) == getpgrp() && tcsetattr(fd, TCSANOW, &raw) == 0) {
 		raw_fd = fd;
+		stopped_fd = -1;
+	}
 	errno = saved;
 }
 
@@ -76,7 +88,7 @@ int signals_init(void)
 		void (*handler)(int);
 	} rows[] = {
 		{SIGINT, on_interrupt}, {SIGTERM, die_of},  {SIGHUP, die_of},
-		{SIGQUIT, die_of},	{SIGTSTP, on_stop},
+		{SIGQUIT, die_of},	{SIGTSTP, on_stop}, {SIGCONT, on_continue},
 	};
 	int r = 0;
 

@@ -201,6 +201,19 @@ class OnATerminal(unittest.TestCase):
         self.assertIn(b"needs the role operate", t.seen)
         self.assertTrue(t.restored())
 
+    def test_stopped_while_typing(self):
+        """Input that comes too late is no error: the VM's end is what is told."""
+        def stopped(c, params, number):
+            raise Refused("invalid-state", "console.write: the VM is shutoff")
+        self.daemon.methods["console.write"] = stopped
+        t = self.attach()
+        t.type(b"x")
+        wait_until(lambda: self.daemon.connections[0].requests[-1][0] == "console.write", "x")
+        self.guest.stop(b"bye\n")
+        self.assertEqual(t.wait(), OK)
+        self.assertNotIn(b"hvctl: the VM", t.seen)
+        self.assertTrue(t.seen.endswith(b"bye\r\ndemo: shutoff (exited with status 7)\r\n"))
+
     def test_restarted(self):
         """After a reset offsets begin at 0 again: everything is shown, once."""
         t = self.attach()

@@ -64,6 +64,29 @@ class Live(unittest.TestCase):
             self.assertIn(b"echo: shutoff (exited with status 0)\r\n", t.seen[at:])
             self.assertTrue(t.restored())
 
+    def test_job_control(self):
+        """Stopped, the terminal is the shell's; in the foreground again, the guest's."""
+        self.echo()
+        with Terminal(["bash", "--norc", "-i"], env={"PS1": "PROMPT "}) as t:
+            at = t.expect(b"PROMPT ")
+            t.type(" ".join(self.command("attach", "echo")).encode() + b"\n")
+            at = t.expect(b"leaves it", at)
+            t.wait_raw()
+            shell = t.process.pid
+            with open(f"/proc/{shell}/task/{shell}/children", encoding="ascii") as f:
+                os.kill(int(f.read().split()[-1]), signal.SIGTSTP)
+            at = t.expect(b"PROMPT ", at)
+            t.type(b"fg\n")
+            at = t.expect(b"attach echo", at)
+            t.wait_raw()
+            t.type(b"abc\r")
+            at = t.expect(b"ABC", at)
+            t.type(ESCAPE)
+            at = t.expect(b"PROMPT ", at)
+            t.type(b"echo status=$?; exit\n")
+            t.expect(b"status=0", at)
+            t.wait()
+
     def test_pipe(self):
         self.echo()
         r = subprocess.run(self.command("attach", "echo"), input="one\ntwo\nquit\n", text=True,
@@ -84,6 +107,15 @@ class Live(unittest.TestCase):
         self.assertIn("> LINE 0 OF A LONG TEXT\n> LINE 1 OF", r.stdout)
         self.assertIn("> LINE 3199 OF A LONG TEXT\n> ", r.stdout)
         self.assertEqual(len(re.findall(r"LINE \d+ OF A LONG TEXT\n", r.stdout)), 3200)
+
+    def test_too_much_input(self):
+        """Input behind what ended the guest: its end is what is told."""
+        self.echo()
+        r = subprocess.run(self.command("attach", "echo"), input="quit\n" + "x" * 100000,
+                           text=True, capture_output=True, timeout=PATIENCE_S)
+        self.assertEqual(r.returncode, OK, r.stderr)
+        self.assertTrue(r.stderr.startswith("echo: shutoff (exited with status 0)\n"), r.stderr)
+        self.assertEqual(r.stdout, self.d.ok("console", "echo"))
 
     def test_type(self):
         self.echo()
