@@ -453,15 +453,21 @@ static void big_vm(struct contract *c)
 	struct engine_request req = vm_request();
 	struct seen seen = {0};
 	struct engine_event ev;
+	int fd = big_image();
 	uint64_t token;
 
 	req.u.create.memory_bytes = BIG;
 	req.u.create.ept_page_bytes = 4096;
-	token = post(c, &req, NULL, 0, NULL);
+	req.u.create.has_image = 1;
+	/* The file's part is told first, then the tables'. */
+	slow_file_hold(fd, (long)BIG_IMAGE / 2);
+	token = post(c, &req, NULL, 0, &fd);
 	wait_progress(c, &seen, token);
+	slow_file_release();
 	ev = wait_for(c, &seen, token);
 	assert_int_equal(ev.error.code, 0);
 	op_ok(c, ev.vm, ENGINE_VM_DELETE);
+	close(fd);
 }
 
 /* --- closing ---------------------------------------------------------------------------------- */

@@ -260,6 +260,8 @@ int soft_change_step(struct soft *s, struct soft_change *c, struct soft_job *job
 	r = core_as_change_step(c->pieces, PIECE_ENTRIES, &c->result);
 	if (r == 1) {
 		core_as_change_progress(c->pieces, &job->done, &job->total);
+		job->done += job->before;
+		job->total += job->before;
 		return SOFT_JOB_MORE;
 	}
 	c->pieces = NULL;

@@ -52,8 +52,8 @@ static void learn_progress(struct soft_job *job)
 {
 	if (!job->workers)
 		return;
-	job->total = plat_load(&job->work->total);
-	job->done = plat_load(&job->work->done);
+	job->total = job->before + plat_load(&job->work->total);
+	job->done = job->before + plat_load(&job->work->done);
 }
 
 static void tell_progress(struct soft *s, struct soft_job *job)
@@ -201,6 +201,7 @@ static void collect(struct soft *s, struct workers *workers)
 
 		next = w->next;
 		learn_progress(job);
+		job->before = job->done;
 		job->workers = NULL;
 		put_in(&s->ready, job);
 	}

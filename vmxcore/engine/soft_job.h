@@ -30,7 +30,8 @@ struct soft_job {
 	void *state; /* the step's */
 	struct work *work;
 	struct workers *workers; /* that have the work; NULL: it is the job's */
-	uint64_t done, total;	 /* bytes; of the work's while that is under way */
+	uint64_t before;	 /* bytes of the work that is done */
+	uint64_t done, total;	 /* bytes, those before among them */
 	uint64_t told;		 /* done, at the last event */
 	uint64_t told_ns;
 	struct queue_request *first_waiting, *last_waiting;

@@ -20,6 +20,7 @@
 #define MAXPHYADDR_MAX 52u
 /* Table pages come from the arena by the chunk: one mmap for many pages. */
 #define CHUNK_BYTES VMX_SIZE_2M
+#define BLOCK_PAGES (VMX_SIZE_2M / VMX_PAGE_SIZE)
 #define CHUNK_PAGES ((size_t)(CHUNK_BYTES / VMX_PAGE_SIZE))
 /* Fills freed pages: read as a paging-structure entry it is present and malformed,
  * so that a walk through a freed table is seen. */
@@ -37,7 +38,8 @@ struct plat {
 	uint8_t *base;
 	uint8_t *reserved; /* what mmap gave: base is the first aligned address in it */
 	size_t reserved_bytes;
-	uint64_t *present; /* one bit a page of the arena: memory answers there */
+	/* One bit a page of the arena, and one a block of 2 MiB: memory answers there. */
+	uint64_t *present, *blocks; /* one mapping */
 	size_t present_bytes;
 
 	pthread_mutex_t lock; /* gaps, slot count, the shuffle's state, growth of the pool */
@@ -205,11 +207,17 @@ static int piece_take(struct plat *p, uint64_t bytes, uint64_t align, uint64_t *
 /* Gives a piece back; coalesces with its neighbours. */
 static void piece_give(struct plat *p, uint64_t first, uint64_t bytes)
 {
-	size_t i = 0;
+	size_t i = 0, high = p->gap_count;
 	bool joins_left, joins_right;
 
-	while (i < p->gap_count && p->gaps[i].first < first)
-		i++;
+	while (i < high) {
+		size_t mid = i + (high - i) / 2;
+
+		if (p->gaps[mid].first < first)
+			i = mid + 1;
+		else
+			high = mid;
+	}
 	joins_left = i > 0 && p->gaps[i - 1].first + p->gaps[i - 1].bytes == first;
 	joins_right = i < p->gap_count && first + bytes == p->gaps[i].first;
 	if (joins_left && joins_right) {
@@ -226,29 +234,49 @@ static void piece_give(struct plat *p, uint64_t first, uint64_t bytes)
 	p->pieces--;
 }
 
-/* Records that memory answers, or no longer answers, in [first, first + bytes). */
-static void set_present(struct plat *p, uint64_t first, uint64_t bytes, bool present)
+/* Sets or clears the bits of [first, end). Words that are whole are nobody else's. */
+static void set_bits(uint64_t *map, uint64_t first, uint64_t end, bool value)
 {
-	uint64_t page = first >> VMX_PAGE_SHIFT, end = (first + bytes) >> VMX_PAGE_SHIFT;
-
-	while (page < end) {
-		uint64_t in_word = page % 64;
-		uint64_t n = 64 - in_word < end - page ? 64 - in_word : end - page;
+	while (first < end) {
+		uint64_t in_word = first % 64;
+		uint64_t n = 64 - in_word < end - first ? 64 - in_word : end - first;
 		uint64_t mask = (n == 64 ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1) << in_word;
 
-		if (present)
-			plat_fetch_or(&p->present[page / 64], mask);
+		if (n == 64)
+			plat_store(&map[first / 64], value ? mask : 0);
+		else if (value)
+			plat_fetch_or(&map[first / 64], mask);
 		else
-			plat_fetch_and(&p->present[page / 64], ~mask);
-		page += n;
+			plat_fetch_and(&map[first / 64], ~mask);
+		first += n;
 	}
+}
+
+/*
+ * Records that memory answers, or no longer answers, in [first, first + bytes): by large
+ * blocks where it is, and by pages at the ends.
+ */
+static void set_present(struct plat *p, uint64_t first, uint64_t bytes, bool present)
+{
+	uint64_t end = first + bytes;
+	uint64_t blocks = (first + VMX_SIZE_2M - 1) / VMX_SIZE_2M, blocks_end = end / VMX_SIZE_2M;
+
+	if (blocks >= blocks_end) {
+		set_bits(p->present, first >> VMX_PAGE_SHIFT, end >> VMX_PAGE_SHIFT, present);
+		return;
+	}
+	set_bits(p->present, first >> VMX_PAGE_SHIFT, blocks * BLOCK_PAGES, present);
+	set_bits(p->blocks, blocks, blocks_end, present);
+	set_bits(p->present, blocks_end * BLOCK_PAGES, end >> VMX_PAGE_SHIFT, present);
 }
 
 static bool is_present(const struct plat *p, hpa_t addr)
 {
-	uint64_t page = addr.v >> VMX_PAGE_SHIFT;
+	uint64_t page = addr.v >> VMX_PAGE_SHIFT, block = addr.v / VMX_SIZE_2M;
 
-	return addr.v < p->cfg.arena_bytes &&
+	if (addr.v >= p->cfg.arena_bytes)
+		return false;
+	return (plat_load(&p->blocks[block / 64]) >> (block % 64) & 1) ||
 	       (plat_load(&p->present[page / 64]) >> (page % 64) & 1);
 }
 
@@ -312,6 +340,7 @@ static int reserve_arena(struct plat *p)
 int plat_user_create(const struct plat_user_config *cfg, struct plat **ret)
 {
 	struct plat *p = calloc(1, sizeof(*p));
+	uint64_t pages;
 	int rc;
 
 	if (!p)
@@ -323,13 +352,15 @@ int plat_user_create(const struct plat_user_config *cfg, struct plat **ret)
 	rc = reserve_arena(p);
 	if (rc)
 		goto fail_free;
-	p->present_bytes = (p->cfg.arena_bytes / VMX_PAGE_SIZE + 63) / 64 * sizeof(uint64_t);
+	pages = (p->cfg.arena_bytes / VMX_PAGE_SIZE + 63) / 64;
+	p->present_bytes = (pages + pages / BLOCK_PAGES + 1) * sizeof(uint64_t);
 	p->present = mmap(NULL, p->present_bytes, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p->present == MAP_FAILED) {
 		rc = -ENOMEM;
 		goto fail_arena;
 	}
+	p->blocks = p->present + pages;
 	rc = gaps_reserve(p, 0);
 	if (rc)
 		goto fail_present;
