@@ -47,12 +47,18 @@ static struct stream *find(const struct conn *c, uint32_t id)
 	return s;
 }
 
-static void stream_free(struct stream *s)
+/* It is off the list. */
+static void release(struct stream *s)
 {
-	take_off(s->conn, s);
 	s->conn->stream_count--;
 	free(s->over);
 	free(s);
+}
+
+static void stream_free(struct stream *s)
+{
+	take_off(s->conn, s);
+	release(s);
 }
 
 static void say_ended(struct stream *s, const char *reason)
@@ -115,14 +121,17 @@ void conn_streams_begin(struct conn *c, const struct message *m)
 
 void conn_end_streams(struct conn *c, const char *reason)
 {
-	while (c->streams) {
-		struct stream *s = c->streams;
+	struct stream *s;
 
+	while ((s = c->streams) != NULL) {
+		c->streams = s->next;
+		if (!c->streams)
+			c->streams_last = &c->streams;
 		if (!s->over)
 			s->ops->end(s->ctx);
 		if (reason && !s->birth)
 			say_ended(s, reason);
-		stream_free(s);
+		release(s);
 	}
 }
 

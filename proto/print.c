@@ -269,17 +269,10 @@ static void print_list(struct proto_text *t, const struct proto_field *f, const 
 /* {"name": or ,"name": */
 static void add_key(struct proto_text *t, char before, const char *name)
 {
-	const size_t len = strlen(name);
-	char *to = proto_text_room(t, len + 4);
-
-	if (!to)
-		return;
-	to[0] = before;
-	to[1] = '"';
-	memcpy(to + 2, name, len);
-	to[len + 2] = '"';
-	to[len + 3] = ':';
-	t->size += len + 4;
+	add_char(t, before);
+	add_char(t, '"');
+	proto_text_add(t, name, strlen(name));
+	proto_text_literal(t, "\":");
 }
 
 static void print_struct(struct proto_text *t, const struct proto_struct *desc, const void *in)
