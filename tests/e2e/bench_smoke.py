@@ -15,6 +15,7 @@ BENCHES = {
             ["hvd vm.list clients=1 depth=1 rate", "echo vm.list clients=1 depth=1 rate",
              "hvd memory.remap clients=64 depth=16 latency p99",
              "remap stopped single=1 depth=1 rate", "remap stopped batch=256 depth=1 rate",
+             "remap running batch=16 depth=1 request latency p50",
              "boot 64 MiB first instruction p50", "vms defined=20 vm.create",
              "vms running=5 resident"]),
 }
