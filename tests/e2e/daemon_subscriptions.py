@@ -280,6 +280,7 @@ class Trace(Base):
             cpuid={"kinds": ["exit"], "exits": ["cpuid"]}, none={"kinds": ["violation"]},
             io={"kinds": ["exit", "violation"], "exits": ["io-instruction"], "vcpu": 0})
         self.assertEqual(exits["cpuid"], 1000)
+        self.assertEqual(self.run_guest(flat_exits(1000))[1], exits)  # a trace changes nothing
         for _, gaps in traces.values():
             self.assertEqual(gaps, [])
         self.assertEqual(self.names(traces["all"][0]), exits)

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define EXIT (1u << ENGINE_TRACE_EXIT)
 #define VIOLATION (1u << ENGINE_TRACE_VIOLATION)
@@ -376,8 +377,7 @@ static void test_gap_in_the_middle(void **state)
 	disconnect(&slow);
 }
 
-/* --- the end
- * -------------------------------------------------------------------------------------- */
+/* --- the end --------------------------------------------------------------------------- */
 
 static void test_vm_deleted(void **state)
 {
@@ -475,8 +475,49 @@ static void test_refused(void **state)
 	disconnect(&c);
 }
 
-/* --- parameters
- * ------------------------------------------------------------------------------------ */
+static void hear_replies(struct client *c, size_t count)
+{
+	while (count) {
+		struct json_object *obj = hear(c);
+
+		count -= at(obj, "id") != NULL;
+		json_object_put(obj);
+	}
+}
+
+/* The daemon ends with everything on its way. */
+static void test_stop(void **state)
+{
+	static const char *const all[] = {"trace.subscribe", "stats.subscribe", "console.attach",
+					  "vm.get"};
+	struct client c, waiting;
+
+	(void)state;
+	start(NULL);
+	c = connect_client();
+	waiting = connect_client();
+	create(&c, "x");
+	call(&c, "events.subscribe", "{}");
+	for (size_t i = 0; i < COUNT(all); i++)
+		call(&c, all[i], "{\"vm\":\"x\"}");
+	call(&c, "subscription.end", "{\"subscription\":2}");
+	call(&c, "trace.subscribe", "{\"vm\":\"x\",\"kinds\":[\"exit\"]}");
+	hear_replies(&c, COUNT(all) + 3);
+	fake_hold(ENGINE_TRACE_READ);
+	exits(10, 10);
+	fake_print("x");
+	call(&waiting, "trace.subscribe", "{\"vm\":\"x\"}");
+	hear_nothing(&waiting);
+	assert_true(fake_held() > 0);
+	stop(NULL);
+	expect_error(&waiting, "cancelled", "");
+	close(c.fd);
+	close(waiting.fd);
+	proto_framer_free(&c.in);
+	proto_framer_free(&waiting.in);
+}
+
+/* --- parameters ------------------------------------------------------------------------ */
 
 static const struct {
 	const char *params, *kind, *field;
@@ -534,13 +575,14 @@ static void test_room_is_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RIG_TEST(test_records),	     RIG_TEST(test_batches),
-		RIG_TEST(test_filters),	     RIG_TEST(test_two),
-		RIG_TEST(test_engine_loses), RIG_TEST(test_setting_drops),
-		RIG_TEST(test_small_buffer), RIG_TEST(test_gap_in_the_middle),
-		RIG_TEST(test_vm_deleted),   RIG_TEST(test_deleted_while_it_begins),
-		RIG_TEST(test_hang_up),	     RIG_TEST(test_refused),
-		RIG_TEST(test_bad),	     RIG_TEST(test_room_is_bounded),
+		RIG_TEST(test_records),		RIG_TEST(test_batches),
+		RIG_TEST(test_filters),		RIG_TEST(test_two),
+		RIG_TEST(test_engine_loses),	RIG_TEST(test_setting_drops),
+		RIG_TEST(test_small_buffer),	RIG_TEST(test_gap_in_the_middle),
+		RIG_TEST(test_vm_deleted),	RIG_TEST(test_deleted_while_it_begins),
+		RIG_TEST(test_hang_up),		RIG_TEST(test_refused),
+		cmocka_unit_test(test_stop),	RIG_TEST(test_bad),
+		RIG_TEST(test_room_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
