@@ -222,6 +222,8 @@ void fake_trace(const struct engine_trace_record *record)
 		return;
 	vm->trace.records[vm->trace.count] = *record;
 	vm->trace.records[vm->trace.count++].seq = vm->trace.seq - 1;
+	if (vm->trace.count > 1)
+		return; /* told of already */
 	it = calloc(1, sizeof(*it));
 	it->ev.type = ENGINE_EVENT_TRACE;
 	it->ev.vm = vm->id;
