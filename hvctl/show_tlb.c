@@ -340,6 +340,9 @@ static void show_stats(struct hvctl_call *call, struct json_object *result)
 		table_cell(t, "%s", field_text(s, "unit", ""));
 	}
 	table_print(t, call->ctx->out, 0, call->ctx->colour);
+	if (field_object(result, "next_skip"))
+		fprintf(call->ctx->out, "more: --skip %" PRIu64 "\n",
+			field_count(result, "next_skip"));
 	if (zeros)
 		fprintf(call->ctx->out, "%s at 0 left out (--all shows them)\n",
 			text_plural(number, sizeof(number), zeros, "counter", "counters"));

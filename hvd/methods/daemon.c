@@ -91,6 +91,7 @@ void method_daemon_info(struct call *c)
 		.packed_operations = PROTO_PACKED_MAX,
 		.dirty_bytes = PROTO_DIRTY_BYTES_MAX,
 		.registers = PROTO_REGISTERS_MAX,
+		.stats = PROTO_STATS_MAX,
 		.events = HVD_EVENTS_KEPT,
 		.trace_records = HVD_TRACE_RECORDS,
 		.input_bytes = PROTO_INPUT_MAX,

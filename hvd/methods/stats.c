@@ -72,12 +72,12 @@ int stats_take_tlb(struct hvd *h, struct proto_arena *arena, const struct engine
 
 /* --- all others --------------------------------------------------------------------------- */
 
-static bool is_named(const struct engine_stat *stat, const char *const *prefixes, size_t count)
+static bool is_named(const struct engine_stat *stat, const struct stats_filter *f)
 {
-	for (size_t i = 0; i < count; i++)
-		if (!strncmp(stat->name, prefixes[i], strlen(prefixes[i])))
+	for (size_t i = 0; i < f->prefix_count; i++)
+		if (!strncmp(stat->name, f->prefixes[i], strlen(f->prefixes[i])))
 			return true;
-	return !count;
+	return !f->prefix_count;
 }
 
 static void describe_stat(struct hvd *h, struct proto_arena *arena, const struct engine_stat *in,
@@ -101,24 +101,27 @@ static void describe_stat(struct hvd *h, struct proto_arena *arena, const struct
 }
 
 int stats_take(struct hvd *h, struct proto_arena *arena, const struct engine_event *ev,
-	       const char *const *prefixes, size_t prefix_count, struct proto_stat **ret,
-	       size_t *ret_count)
+	       const struct stats_filter *filter, struct proto_stat **ret, size_t *ret_count,
+	       uint64_t *ret_total)
 {
 	const struct engine_stat *in = ev->payload;
 	const size_t n = ev->payload_bytes / sizeof(*in);
 	struct proto_stat *stats;
+	uint64_t total = 0;
 	size_t count = 0;
 
-	for (size_t i = 0; i < n; i++)
-		count += is_named(&in[i], prefixes, prefix_count);
-	stats = proto_alloc(arena, count, sizeof(*stats));
+	stats = proto_alloc(arena, n < filter->max ? n : filter->max, sizeof(*stats));
 	if (!stats)
 		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		if (!is_named(&in[i], filter))
+			continue;
+		if (total++ >= filter->skip && count < filter->max)
+			describe_stat(h, arena, &in[i], &stats[count++]);
+	}
 	*ret = stats;
 	*ret_count = count;
-	for (size_t i = 0; i < n; i++)
-		if (is_named(&in[i], prefixes, prefix_count))
-			describe_stat(h, arena, &in[i], stats++);
+	*ret_total = total;
 	return 0;
 }
 
@@ -126,12 +129,21 @@ int stats_take(struct hvd *h, struct proto_arena *arena, const struct engine_eve
 
 static void on_stats(struct call *c, const struct engine_event *ev)
 {
+	const struct proto_stats_params *p = c->params;
+	const struct stats_filter filter = {.prefixes = p->names,
+					    .prefix_count = p->names_count,
+					    .skip = p->skip,
+					    .max = p->max};
 	struct proto_stats result = {0};
 
-	if (stats_take(c->hvd, &c->arena, ev, NULL, 0, &result.stats, &result.stats_count))
+	if (stats_take(c->hvd, &c->arena, ev, &filter, &result.stats, &result.stats_count,
+		       &result.total)) {
 		call_failf(c, PROTO_ERROR_NO_MEMORY, "", "out of memory for the reply");
-	else
-		call_reply(c, &result);
+		return;
+	}
+	if (p->skip + result.stats_count < result.total)
+		PROTO_SET(&result, next_skip, p->skip + result.stats_count);
+	call_reply(c, &result);
 }
 
 void method_stats_get(struct call *c)

@@ -8,12 +8,18 @@
 /* ev: the completion of an ENGINE_TLB_STATS. -ENOMEM. */
 int stats_take_tlb(struct hvd *h, struct proto_arena *arena, const struct engine_event *ev,
 		   struct proto_tlb_vcpu **ret, size_t *ret_count);
-/*
- * ev: the completion of an ENGINE_STATS; those whose names begin with one of the prefixes, or
- * (none given) all. -ENOMEM.
- */
+
+/* Which counters: those whose names begin with one of the prefixes, or (none given) all. */
+struct stats_filter {
+	const char *const *prefixes;
+	size_t prefix_count;
+	uint64_t skip; /* of these */
+	size_t max;
+};
+
+/* ev: the completion of an ENGINE_STATS. *ret_total: how many match in all. -ENOMEM. */
 int stats_take(struct hvd *h, struct proto_arena *arena, const struct engine_event *ev,
-	       const char *const *prefixes, size_t prefix_count, struct proto_stat **ret,
-	       size_t *ret_count);
+	       const struct stats_filter *filter, struct proto_stat **ret, size_t *ret_count,
+	       uint64_t *ret_total);
 
 #endif

@@ -10,6 +10,8 @@
 /* A report is asked for only when the one before it is with the client. */
 enum phase { IDLE, ASKED, READY };
 
+#define VCPUS_MAX 512u /* of a report with tlb */
+
 struct reporter {
 	struct watch watch; /* with vm */
 	struct hvd *hvd;
@@ -23,6 +25,7 @@ struct reporter {
 	enum phase phase;
 	unsigned pending; /* requests to the engine */
 	bool failed;	  /* one of them */
+	bool too_many;	  /* counters: the loop is not to be busy for long with a report */
 	uint64_t skipped; /* since the report before */
 	struct proto_arena arena;
 	struct proto_stats_report report;
@@ -83,9 +86,13 @@ static void on_answer(struct reporter *r, const struct engine_event *ev, int err
 static void on_stats(void *ctx, const struct engine_event *ev)
 {
 	struct reporter *r = ctx;
-	const int err = stats_take(r->hvd, &r->arena, ev, r->names, r->name_count, &r->report.stats,
-				   &r->report.stats_count);
+	const struct stats_filter filter = {
+		.prefixes = r->names, .prefix_count = r->name_count, .max = PROTO_STATS_MAX};
+	uint64_t total = 0;
+	const int err = stats_take(r->hvd, &r->arena, ev, &filter, &r->report.stats,
+				   &r->report.stats_count, &total);
 
+	r->too_many |= total > PROTO_STATS_MAX;
 	on_answer(r, ev, err);
 }
 
@@ -95,6 +102,7 @@ static void on_tlb(void *ctx, const struct engine_event *ev)
 	const int err =
 		stats_take_tlb(r->hvd, &r->arena, ev, &r->report.vcpus, &r->report.vcpus_count);
 
+	r->too_many |= r->report.vcpus_count > VCPUS_MAX;
 	on_answer(r, ev, err);
 }
 
@@ -139,6 +147,11 @@ static void fill(struct stream *s, void *ctx)
 
 	if (r->phase != READY)
 		return;
+	if (r->too_many) {
+		stream_end(s,
+			   "it has more counters than a report may have: name a VM, or counters");
+		return;
+	}
 	stream_send(s, PROTO_NOTIFICATION_stats, &r->report);
 	forget_report(r);
 }

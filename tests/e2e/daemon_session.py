@@ -209,6 +209,28 @@ class Session(unittest.TestCase):
         for i in range(20):
             c.call("vm.delete", vm=f"vm{i:02}")
 
+    def test_counters_in_pages(self):
+        c = self.client
+        for i in range(3):
+            c.create_flat(f"page{i}", FLAT_SPIN, memory_bytes=2 << 20)
+        whole = c.call("stats.get")
+        self.assertEqual((len(whole["stats"]), whole["next_skip"]), (whole["total"], None))
+        pages, skip = [], 0
+        while skip is not None:
+            page = c.call("stats.get", skip=skip, max=50)
+            self.assertEqual(page["total"], whole["total"])
+            self.assertLessEqual(len(page["stats"]), 50)
+            pages += page["stats"]
+            skip = page["next_skip"]
+        self.assertEqual([(s["name"], s.get("vm")) for s in pages],
+                         [(s["name"], s.get("vm")) for s in whole["stats"]])
+        named = c.call("stats.get", names=["exit.", "maps"], max=1)
+        self.assertEqual(named["total"], sum(s["name"].startswith(("exit.", "maps"))
+                                             for s in whole["stats"]))
+        with self.assertRaises(ApiError) as refused:
+            c.call("stats.get", max=100000)
+        self.assertEqual((refused.exception.kind, refused.exception.field), ("out-of-range", "max"))
+
     def test_discover(self):
         doc = self.client.call("rpc.discover")
         names = [m["name"] for m in doc["methods"]]
