@@ -155,13 +155,18 @@ struct submission {
 	bool wants_errors;
 };
 
+void call_goes_on(struct call *c)
+{
+	c->about.vm = c->vm ? c->vm->name : NULL;
+	log_set_context(&c->about);
+}
+
 static void on_done(void *ctx, const struct engine_event *ev)
 {
 	const struct submission s = *(struct submission *)ctx;
 
 	s.call->submitted = false;
-	s.call->about.vm = s.call->vm ? s.call->vm->name : NULL;
-	log_set_context(&s.call->about);
+	call_goes_on(s.call);
 	if (ev->error.code && !s.wants_errors)
 		call_fail_engine(s.call, &ev->error);
 	else

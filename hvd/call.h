@@ -68,6 +68,10 @@ void call_submit(struct call *c, const struct engine_request *req, const void *p
 void call_submit_raw(struct call *c, const struct engine_request *req, const void *payload,
 		     size_t payload_bytes, const int *fds, size_t fd_count, call_done_fn *done);
 
+/* What is logged from now on is about the call again: where something else than the engine is done.
+ */
+void call_goes_on(struct call *c);
+
 /* Asks the engine to end the request in progress, if there is one, early. */
 void call_cancel_request(struct call *c);
 

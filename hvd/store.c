@@ -154,6 +154,7 @@ static void deliver(struct store *s)
 	for (struct store_job *job = take_finished(s), *next; job; job = next) {
 		next = job->next;
 		finish(s, job);
+		log_set_context(NULL);
 	}
 }
 

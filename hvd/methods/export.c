@@ -32,6 +32,7 @@ static void on_read(void *ctx, const struct store_result *res)
 	struct proto_image_data result = {.total_bytes = res->total_bytes};
 	struct proto_error err;
 
+	call_goes_on(c);
 	if (res->err) {
 		store_error(res, "it can't be read", &err);
 		call_fail(c, &err);

@@ -69,6 +69,7 @@ static void on_unstored(void *ctx, const struct store_result *res)
 {
 	struct call *c = ctx;
 
+	call_goes_on(c);
 	if (res->err)
 		log_error("%s: its definition can't be removed again: %s", c->vm->name, res->text);
 	remove_from_engine(c, on_undone);
@@ -170,6 +171,7 @@ static void on_stored(void *ctx, const struct store_result *res)
 	struct call *c = ctx;
 	struct creation *creation = c->state;
 
+	call_goes_on(c);
 	if (res->err) {
 		store_error(res, "the definition can't be stored", &creation->error);
 		undo(c);
@@ -250,6 +252,7 @@ static void on_copied(void *ctx, const struct store_result *res)
 	struct call *c = ctx;
 	struct creation *creation = c->state;
 
+	call_goes_on(c);
 	if (res->err) {
 		store_error(res, "the image can't be stored", &creation->error);
 		give_up(c);
@@ -374,6 +377,7 @@ static void on_put_back(void *ctx, const struct store_result *res)
 	struct call *c = ctx;
 	const struct proto_error error = *(struct proto_error *)c->state;
 
+	call_goes_on(c);
 	c->vm->persistent = !res->err;
 	if (res->err)
 		log_error("%s: its definition can't be stored again, the VM is transient now: %s",
@@ -424,6 +428,7 @@ static void on_removed(void *ctx, const struct store_result *res)
 	struct call *c = ctx;
 	struct proto_error error;
 
+	call_goes_on(c);
 	if (!res->err) {
 		delete (c);
 		return;
