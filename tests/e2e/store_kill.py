@@ -84,6 +84,7 @@ class Worker:
         self.rng = rng
         self.fds = fds  # (descriptor, content)
         self.pending = []  # (is it a creation, name, transient)
+        self.transient = set()
 
     def mine(self):
         return [name for name in self.model.there if name.startswith(self.prefix)]
@@ -97,7 +98,7 @@ class Worker:
             self.pending.append((False, name, False))
             self.send("vm.delete", (), vm=name)
             return
-        busy = {*mine, *self.model.coming, *self.model.going, *(p[1] for p in self.pending)}
+        busy = {*mine, *self.transient, *self.model.coming, *self.model.going}
         name = next(n for n in iter(lambda: f"{self.prefix}{self.rng.randrange(1000)}", None)
                     if n not in busy)
         fd, content = self.rng.choice(self.fds)
@@ -107,7 +108,9 @@ class Worker:
             params["load_gpa"] = hex((1 << 20) + (self.rng.randrange(512) << 12))
         else:
             params["command_line"] = f"{self.rng.randrange(1 << 64):x} \u00e9\"\\" * 7
-        if not transient:
+        if transient:
+            self.transient.add(name)
+        else:
             self.model.coming[name] = Wanted(name, params, content)
         self.pending.append((True, name, transient))
         image = {"image": {"fd": 0}, "image_format": "flat",
