@@ -329,7 +329,8 @@ static void coalesced(struct contract *c)
 	op_ok(c, vm, ENGINE_VM_INFO);
 	notices = c->notice_count;
 	assert_int_equal(c->trace_events[vm % 256], 0);
-	for (i = 1; i <= 200; i++)
+	/* A quantum ends after 64 exits at the latest: at least 30 of them, however slow we are. */
+	for (i = 1; i <= 2000; i++)
 		ask(box, i, AGENT_READ, (uint32_t)NOWHERE);
 	/* It ends, and with it the recycling; only then, most likely, are events fetched. */
 	box[1] = AGENT_EXIT4;
@@ -339,10 +340,10 @@ static void coalesced(struct contract *c)
 	op_ok(c, other, ENGINE_VM_PAUSE);
 	op_ok(c, vm, ENGINE_VM_INFO);
 	assert_in_range(c->trace_events[vm % 256], 1, 3);
-	assert_in_range(c->notice_count, notices + 1, notices + 20);
+	assert_in_range(c->notice_count, notices + 1, notices + 10);
 	assert_int_equal(c->notices[(c->notice_count - 1) % 64].generation,
 			 stat_of(c, 0, "vpid_generation"));
-	assert_true(stat_of(c, 0, "vpid_generation") > 200);
+	assert_true(stat_of(c, 0, "vpid_generation") > 30);
 	assert_int_equal(munmap((void *)(uintptr_t)box, 4096), 0);
 	end(c, vm);
 	end(c, other);

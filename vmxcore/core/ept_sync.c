@@ -170,9 +170,9 @@ static unsigned build_run(struct ept_sync *s, uint64_t *table, unsigned i, unsig
 	s->written += step ? n : 0;
 	if (s->dry || !table)
 		return n;
-	/* Nobody else knows the table yet. */
+	/* Nobody else knows the table yet; but who missed a flush may still read the page. */
 	for (unsigned j = i; j < i + n; j++, value += step)
-		table[j] = value;
+		plat_store_private(&table[j], value);
 	return n;
 }
 
@@ -209,11 +209,11 @@ struct ept_page ept_build(struct ept_sync *s, unsigned level, uint64_t first,
 		}
 		value = build_below(s, level, at, &child);
 		if (page.ptr)
-			page.ptr[i] = value;
+			plat_store_private(&page.ptr[i], value);
 		i++;
 	}
 	for (; page.ptr && i < EPT_ENTRIES; i++)
-		page.ptr[i] = 0; /* it failed */
+		plat_store_private(&page.ptr[i], 0); /* it failed */
 	take_breath(s, EPT_ENTRIES);
 	return page;
 }
