@@ -60,9 +60,15 @@ static bool is_journal(void)
 	const char *stream = getenv("JOURNAL_STREAM");
 	unsigned long long device, inode;
 	struct stat st;
+	char *end;
 
-	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
-	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == (dev_t)device &&
+	if (!stream)
+		return false;
+	device = strtoull(stream, &end, 10);
+	if (*end != ':')
+		return false;
+	inode = strtoull(end + 1, &end, 10);
+	return !*end && fstat(STDERR_FILENO, &st) == 0 && st.st_dev == (dev_t)device &&
 	       st.st_ino == (ino_t)inode;
 }
 

@@ -29,9 +29,9 @@ struct log_context {
 };
 
 /* The lines of this thread are about it until the next call of this; NULL: nothing. */
-void log_set_context(const struct log_context *context);
+void log_set_context(const struct log_context *about);
 /* It goes away: lines are about nothing, if they were about this. */
-void log_forget_context(const struct log_context *context);
+void log_forget_context(const struct log_context *about);
 
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

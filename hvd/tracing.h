@@ -42,9 +42,9 @@ struct tracer {
 };
 
 /* vm is VM_READY. -ENOMEM; then begun is not called. */
-int tracing_begin(struct hvd *h, struct vm *vm, struct tracer *t);
+int tracing_begin(struct hvd *h, struct vm *vm, struct tracer *one);
 /* One that has been let go is allowed. */
-void tracing_end(struct tracer *t);
+void tracing_end(struct tracer *one);
 
 /* Whether the record is of those that the settings ask for. */
 bool tracing_wants(const struct engine_trace_set *set, const struct engine_trace_record *r);

@@ -198,7 +198,7 @@ void proto_copy_fields(const struct proto_struct *to, void *out, const struct pr
 		if (!f || !same_kind(t, f) || (keep && *(bool *)(o + t->has_offset)))
 			continue;
 		if (t->list) {
-			memcpy(o + t->offset, v + f->offset, sizeof(void *));
+			*(void **)(o + t->offset) = *(void *const *)(v + f->offset);
 			memcpy(o + t->count_offset, v + f->count_offset, sizeof(size_t));
 		} else {
 			memcpy(o + t->offset, v + f->offset, t->size);

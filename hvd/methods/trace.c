@@ -203,7 +203,7 @@ static void fill(struct stream *s, void *ctx)
 			room = tell_records(tc);
 	}
 	if (room && tc->behind.count)
-		room = tell_loss(tc, &tc->behind, tc->next_seq);
+		(void)tell_loss(tc, &tc->behind, tc->next_seq);
 	if (tc->over && !tc->count && !tc->behind.count)
 		stream_end(s, "the VM was deleted");
 }
