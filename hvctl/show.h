@@ -17,8 +17,16 @@ int show_address_digits(struct json_object *result);
 void show_picture(const struct hvctl_context *ctx, struct json_object *result, uint64_t asked);
 /* "demo: shutoff (exited with status 3)", and the report. */
 void show_state_line(FILE *out, bool colour, struct json_object *result);
-/* "INVLPG": what drops TLB entries, by the name behind "ops_" of its counter. */
-const char *show_cause_title(const char *name);
+/* What dropped entries of a vCPU's TLB: a counter "ops_X" of tlb_vcpu, and "dropped_X" beside it.
+ */
+struct show_cause {
+	const char *ops;
+	char dropped[64];
+	const char *title;
+};
+
+/* The next of those, from *i on, that v (a tlb_vcpu) has counted; false: no more. */
+bool show_next_cause(struct json_object *v, size_t *i, struct show_cause *ret);
 /* "  entries held  L1I 1/136 ...", of a tlb_vcpu; nothing if it is not known. */
 void show_held(const struct hvctl_context *ctx, struct json_object *v);
 /* "demo vCPU 0", "processor 1": what a counter belongs to. */

@@ -138,7 +138,8 @@ static const struct {
 	{"invvpid", "INVVPID"},
 };
 
-const char *show_cause_title(const char *name)
+/* By the name behind "ops_" of its counter. */
+static const char *cause_title(const char *name)
 {
 	for (size_t i = 0; i < sizeof(causes) / sizeof(*causes); i++) {
 		if (strcmp(causes[i].name, name) == 0)
@@ -147,26 +148,40 @@ const char *show_cause_title(const char *name)
 	return name; /* a counter newer than this table */
 }
 
-/* One line a cause that happened: the table of counters says which there are. */
+/* The table of counters says which there are. */
+bool show_next_cause(struct json_object *v, size_t *i, struct show_cause *ret)
+{
+	const struct proto_struct *desc = proto_desc_tlb_vcpu();
+
+	while (*i < desc->count) {
+		const char *name = desc->fields[(*i)++].name;
+
+		if (strncmp(name, "ops_", 4) != 0)
+			continue;
+		snprintf(ret->dropped, sizeof(ret->dropped), "dropped_%s", name + 4);
+		if (!field_count(v, name) && !field_count(v, ret->dropped))
+			continue;
+		ret->ops = name;
+		ret->title = cause_title(name + 4);
+		return true;
+	}
+	return false;
+}
+
+/* One line a cause that happened. */
 static void show_drops(const struct hvctl_context *ctx, struct json_object *v)
 {
 	static const struct table_column columns[] = {
 		{"dropped by", false}, {"times", true}, {"entries", true}};
-	const struct proto_struct *desc = proto_desc_tlb_vcpu();
 	struct table *t = table_new(columns, 3);
-	char number[TEXT_NUMBER], dropped[64];
+	char number[TEXT_NUMBER];
+	struct show_cause cause;
+	size_t i = 0;
 
-	for (size_t i = 0; i < desc->count; i++) {
-		const char *name = desc->fields[i].name;
-
-		if (strncmp(name, "ops_", 4) != 0)
-			continue;
-		snprintf(dropped, sizeof(dropped), "dropped_%s", name + 4);
-		if (!field_count(v, name) && !field_count(v, dropped))
-			continue;
-		table_cell(t, "%s", show_cause_title(name + 4));
-		table_cell(t, "%s", text_member(number, v, name));
-		table_cell(t, "%s", text_member(number, v, dropped));
+	while (show_next_cause(v, &i, &cause)) {
+		table_cell(t, "%s", cause.title);
+		table_cell(t, "%s", text_member(number, v, cause.ops));
+		table_cell(t, "%s", text_member(number, v, cause.dropped));
 	}
 	table_cell(t, "%s", "capacity, own fills");
 	table_cell(t, "%s", "");

@@ -135,19 +135,13 @@ static void count_row(struct table *t, const struct pair *p, struct json_object 
 static void drop_rows(struct table *t, const struct pair *p, struct json_object *v,
 		      struct json_object *before)
 {
-	const struct proto_struct *desc = proto_desc_tlb_vcpu();
-	char dropped[64], title[64];
+	struct show_cause cause;
+	char title[80];
+	size_t i = 0;
 
-	for (size_t i = 0; i < desc->count; i++) {
-		const char *name = desc->fields[i].name;
-
-		if (strncmp(name, "ops_", 4) != 0)
-			continue;
-		snprintf(dropped, sizeof(dropped), "dropped_%s", name + 4);
-		if (!field_count(v, name) && !field_count(v, dropped))
-			continue;
-		snprintf(title, sizeof(title), "dropped by %s", show_cause_title(name + 4));
-		count_row(t, p, v, before, title, name, dropped);
+	while (show_next_cause(v, &i, &cause)) {
+		snprintf(title, sizeof(title), "dropped by %s", cause.title);
+		count_row(t, p, v, before, title, cause.ops, cause.dropped);
 	}
 }
 
