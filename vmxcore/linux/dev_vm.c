@@ -339,37 +339,50 @@ static int check_mapped(struct core_as *as, u64 at, u64 size)
 	return 0;
 }
 
-/* A page at a time: core holds a spinlock meanwhile, and copying to a user may sleep. */
+/* A page at a time: core holds a spinlock meanwhile. */
+static int copy_guest(struct core_as *as, const struct vmxcore_memory *m, u8 *buf)
+{
+	u64 at = m->gpa, left = m->size_bytes;
+	int err = 0;
+
+	while (left && !err) {
+		size_t n = min_t(u64, left, PAGE_SIZE - at % PAGE_SIZE);
+
+		err = m->write ? core_guest_write(as, gpa(at), buf, n)
+			       : core_guest_read(as, gpa(at), buf, n);
+		at += n;
+		buf += n;
+		left -= n;
+	}
+	return err;
+}
+
+/* What is to be written is taken in whole before the first byte is: all of it, or nothing. */
 static long memory(void *object, void *arg)
 {
 	struct core_as *as = core_vm_as(((struct dev_vm *)object)->core);
 	const struct vmxcore_memory *m = arg;
-	u64 at = m->gpa, left = m->size_bytes;
-	char __user *user = u64_to_user_ptr(m->buffer);
-	void *page;
+	void __user *user = u64_to_user_ptr(m->buffer);
+	void *buf;
 	long err;
 
-	if (m->write > 1 || m->size_bytes > DEV_MAX_DATA || (left && vmx_range_bad(at, left)))
+	if (m->write > 1 || m->size_bytes > DEV_MAX_DATA)
 		return -EINVAL;
-	err = check_mapped(as, at, left);
-	page = err ? NULL : (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
-	if (!err && !page)
-		err = -ENOMEM;
-	while (left && !err) {
-		size_t n = min_t(u64, left, PAGE_SIZE - at % PAGE_SIZE);
-
-		if (m->write && copy_from_user(page, user, n))
-			err = -EFAULT;
-		if (!err)
-			err = m->write ? core_guest_write(as, gpa(at), page, n)
-				       : core_guest_read(as, gpa(at), page, n);
-		if (!err && !m->write && copy_to_user(user, page, n))
-			err = -EFAULT;
-		at += n;
-		user += n;
-		left -= n;
-	}
-	free_page((unsigned long)page);
+	if (m->size_bytes == 0)
+		return 0;
+	if (vmx_range_bad(m->gpa, m->size_bytes))
+		return -EINVAL;
+	err = check_mapped(as, m->gpa, m->size_bytes);
+	if (err)
+		return err;
+	buf = m->write ? vmemdup_user(user, m->size_bytes)
+		       : kvmalloc(m->size_bytes, GFP_KERNEL_ACCOUNT);
+	if (IS_ERR_OR_NULL(buf))
+		return buf ? PTR_ERR(buf) : -ENOMEM;
+	err = copy_guest(as, m, buf);
+	if (!err && !m->write && copy_to_user(user, buf, m->size_bytes))
+		err = -EFAULT;
+	kvfree(buf);
 	return err;
 }
 
