@@ -10,7 +10,6 @@
 #include <linux/smp.h>
 #include <linux/uaccess.h>
 
-#include "core/mem_ranges.h"
 #include "dev.h"
 #include "machine.h"
 #include "plat/kernel.h"
