@@ -21,7 +21,6 @@
 #include "plat/kernel.h"
 
 #define MAX_CPUS 64u
-#define MAX_MEM_BYTES PLAT_KERNEL_MEM_MAX
 #define HUGE_ORDER 9u /* 2 MiB */
 
 struct plat {
@@ -183,7 +182,7 @@ int plat_kernel_mem_create(struct plat *p, enum plat_kernel_mem kind, uint64_t s
 	struct plat_mem *m;
 	int err = -ENOMEM;
 
-	if (size == 0 || size % PAGE_SIZE || size > MAX_MEM_BYTES)
+	if (size == 0 || size % PAGE_SIZE || size > PLAT_KERNEL_MEM_MAX)
 		return -EINVAL;
 	m = plat_calloc(1, sizeof(*m));
 	if (!m)
@@ -261,7 +260,7 @@ int plat_kernel_mem_pin(struct plat *p, uint64_t address, uint64_t size, struct 
 	struct plat_mem *m;
 	int err;
 
-	if (size == 0 || size % PAGE_SIZE || size > MAX_MEM_BYTES || address % PAGE_SIZE ||
+	if (size == 0 || size % PAGE_SIZE || size > PLAT_KERNEL_MEM_MAX || address % PAGE_SIZE ||
 	    address >= TASK_SIZE_MAX || size > TASK_SIZE_MAX - address)
 		return -EINVAL;
 	m = plat_calloc(1, sizeof(*m));
