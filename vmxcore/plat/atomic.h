@@ -22,6 +22,14 @@
 #define plat_load(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 #define plat_store(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define plat_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define plat_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define plat_fetch_add(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
+#define plat_fetch_and(p, v) __atomic_fetch_and((p), (v), __ATOMIC_ACQ_REL)
+#define plat_fetch_or(p, v) __atomic_fetch_or((p), (v), __ATOMIC_ACQ_REL)
+#define plat_exchange(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
+#define plat_cmpxchg(p, expected, desired)                                               \
+	__atomic_compare_exchange_n((p), (expected), (desired), false, __ATOMIC_ACQ_REL, \
+				    __ATOMIC_ACQUIRE)
 /*
  * A store to what nobody reads yet, so that it may be one of many that are done together. A
  * processor that missed a flush may read it all the same, which tests want to see: the thread
@@ -32,14 +40,6 @@
 #else
 #define plat_store_private(p, v) (*(p) = (v))
 #endif
-#define plat_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
-#define plat_fetch_add(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
-#define plat_fetch_and(p, v) __atomic_fetch_and((p), (v), __ATOMIC_ACQ_REL)
-#define plat_fetch_or(p, v) __atomic_fetch_or((p), (v), __ATOMIC_ACQ_REL)
-#define plat_exchange(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
-#define plat_cmpxchg(p, expected, desired)                                               \
-	__atomic_compare_exchange_n((p), (expected), (desired), false, __ATOMIC_ACQ_REL, \
-				    __ATOMIC_ACQUIRE)
 /* Full barrier: orders an earlier store before a later load. */
 #ifdef PLAT_THREAD_SANITIZER
 /* ThreadSanitizer knows no fences; a locked instruction is one, and it knows those. */
