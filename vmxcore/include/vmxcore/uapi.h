@@ -324,7 +324,8 @@ struct vmxcore_regs {
 /*
  * Runs the vCPU until something is the caller's: 0 and why. -EINTR: a signal, or
  * VMXCORE_KICK. -EBUSY another thread runs it, -ENODEV this processor is not in VMX
- * operation. complete: what the last exit wanted, done on the way in.
+ * operation. complete: what the last exit wanted, done on the way in, and done
+ * though the run then ends with an error.
  */
 struct vmxcore_run {
 	__u64 budget_ticks; /* TSC ticks in the guest; 0: none */
