@@ -16,8 +16,9 @@
  * part are filled on success, and on the errors that say so. Pointers are __u64.
  * Addresses and sizes are bytes. A new field gets a new ioctl number, never a new meaning.
  *
- * Threads: any number; operations on one VM are serialised, a vCPU is run by one thread at
- * a time (-EBUSY). VMXCORE_RUN sleeps for nobody: it returns at a signal.
+ * Threads: any number; operations on one VM are serialised, a vCPU has one user at a time
+ * (-EBUSY), VMXCORE_KICK and VMXCORE_VCPU_STATS apart. VMXCORE_RUN sleeps for nobody: it returns at
+ * a signal.
  *
  * Errors, of every ioctl: -EFAULT a pointer can't be read or written, -EINVAL a field is out
  * of its range, -ENOTTY no such ioctl here, -ENOMEM, -ESHUTDOWN the system is on its way
@@ -55,7 +56,10 @@ struct vmxcore_info {
 	__u32 tsc_khz;		/* 0: not known */
 	__u64 max_slot_bytes;
 	__u64 pinned_bytes; /* of all VMs, now */
-	__u32 vms, pad;
+	__u32 vms;
+	__u32 invalidations; /* bit n: there is kind n of struct vmxcore_invalidate */
+	__u32 vpid_limit;    /* highest VPID that is used */
+	__u32 pad;
 };
 
 #define VMXCORE_VM_VPID (1u << 0)
@@ -225,11 +229,24 @@ struct vmxcore_invalidate {
 	__u32 pad;
 };
 
-/* core's counters in the order of stats.def: of the VM's address space, or of a processor. */
+/*
+ * core's counters in the order of stats.def: of the VM's address space, or of a processor
+ * (-ENODEV: there is none of that number), with its pool of VPIDs.
+ */
 struct vmxcore_stats {
 	__u64 values;	 /* pointer to __u64[count] */
 	__u32 count;	 /* room; then how many there are */
 	__u32 processor; /* ~0: the VM's */
+	/* ret, of a processor */
+	__u64 pool_generation;
+	__u32 pool_left, pool_limit;
+	__u32 online; /* in VMX operation */
+	__u32 pad;
+};
+
+struct vmxcore_vm_info {
+	__u64 eptp;
+	__u64 table_bytes; /* of the EPT, its root among them */
 };
 
 /*
@@ -243,6 +260,8 @@ struct vmxcore_trace_set {
 	__u32 records; /* room, 1..65536 */
 	__u32 vcpu;    /* this one only; ~0: all */
 	__u32 pad;
+	/* ret */
+	__u64 untold; /* records dropped that nobody had read, those lost for want of room too */
 };
 
 struct vmxcore_trace_record {
@@ -258,13 +277,19 @@ struct vmxcore_trace_record {
 	__u8 pad[2];
 };
 
-/* Oldest first; count: room, 1..4096, and then how many there are. */
+/*
+ * Oldest first; count: room, 0..4096, and then how many there are. With no room it only tells
+ * of what waits.
+ */
 struct vmxcore_trace_read {
 	__u64 records;
 	__u32 count;
 	__u32 pad;
 	/* ret */
-	__u64 lost; /* before the first of them, for want of room */
+	__u64 lost;	/* before the first of them, for want of room; 0 if count was 0 */
+	__u64 next_seq; /* moves with each record that is taken, added or lost */
+	__u32 waiting;	/* after these */
+	__u32 pad2;
 };
 
 #define VMXCORE_ADD_SLOT _IOW(VMXCORE_IO, 0x10, struct vmxcore_slot)
@@ -279,8 +304,9 @@ struct vmxcore_trace_read {
 #define VMXCORE_SET_CPUID _IOW(VMXCORE_IO, 0x19, struct vmxcore_cpuid)
 #define VMXCORE_INVALIDATE _IOW(VMXCORE_IO, 0x1a, struct vmxcore_invalidate)
 #define VMXCORE_STATS _IOWR(VMXCORE_IO, 0x1b, struct vmxcore_stats)
-#define VMXCORE_TRACE_SET _IOW(VMXCORE_IO, 0x1c, struct vmxcore_trace_set)
+#define VMXCORE_TRACE_SET _IOWR(VMXCORE_IO, 0x1c, struct vmxcore_trace_set)
 #define VMXCORE_TRACE_READ _IOWR(VMXCORE_IO, 0x1d, struct vmxcore_trace_read)
+#define VMXCORE_VM_INFO _IOR(VMXCORE_IO, 0x1e, struct vmxcore_vm_info)
 
 /* --- a vCPU --------------------------------------------------------------------------- */
 
@@ -344,8 +370,16 @@ struct vmxcore_run {
 	__u32 vectoring_info, vectoring_error;
 	__u16 io_port;
 	__u8 io_size, io_in;
-	__u32 io_value;	 /* of an OUT */
-	__u32 processor; /* it ran on */
+	__u32 io_value;	       /* of an OUT */
+	__u32 processor;       /* it ran on */
+	__u64 pool_generation; /* of that processor's VPIDs */
+};
+
+/* As vmxcore_run.complete, without running: registers and memory are then as after the
+ * instruction. -EINVAL: the last exit was not IO, or has been completed. */
+struct vmxcore_complete_io {
+	__u32 value; /* what IN reads */
+	__u32 pad;
 };
 
 /* -EINVAL: VM entry would refuse it; field names which, "" if more than one. */
@@ -388,7 +422,7 @@ struct vmxcore_walk {
 	struct vmxcore_walk_ref refs[35];
 };
 
-/* count: room, and then how many there are. */
+/* Needs no turn: also while the vCPU runs. count: room, and then how many there are. */
 struct vmxcore_vcpu_stats {
 	__u64 values; /* core's counters in the order of stats.def */
 	__u64 exits;  /* by basic exit reason */
@@ -418,5 +452,6 @@ struct vmxcore_vmcs_field {
 #define VMXCORE_WALK _IOWR(VMXCORE_IO, 0x26, struct vmxcore_walk)
 #define VMXCORE_VCPU_STATS _IOWR(VMXCORE_IO, 0x27, struct vmxcore_vcpu_stats)
 #define VMXCORE_VMCS_READ _IOWR(VMXCORE_IO, 0x28, struct vmxcore_vmcs_field)
+#define VMXCORE_COMPLETE_IO _IOW(VMXCORE_IO, 0x29, struct vmxcore_complete_io)
 
 #endif
