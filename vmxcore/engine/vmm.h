@@ -146,6 +146,23 @@ struct vmm_reply {
 	struct vmm_job *job; /* goes on with the request; see vmm_job.h */
 };
 
+/* Keeps a vCPU out of its guest; the VM's lock is let go of meanwhile (backend.h). */
+static inline void vmm_hold(struct vmm_vcpu *v)
+{
+	const struct backend *b = v->vm->machine->backend;
+
+	if (b->vcpu_hold)
+		b->vcpu_hold(v);
+}
+
+static inline void vmm_release(struct vmm_vcpu *v)
+{
+	const struct backend *b = v->vm->machine->backend;
+
+	if (b->vcpu_release)
+		b->vcpu_release(v);
+}
+
 typedef int (*vmm_handler)(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 			   struct vmm_reply *reply);
 
