@@ -186,7 +186,8 @@ struct backend {
 
 	/* --- looking, and tracing --- */
 
-	/* What the caches hold: cached, cached_valid and refs_with_caches, tlb_level. NULL: not
+	/* What the caches hold: cached, cached_valid and refs_with_caches, tlb_level. The rest of
+	 * *out is filled; its vpid is 0 where the next entry finds nothing tagged. NULL: not
 	 * observable. */
 	void (*walk_caches)(struct vmm_vcpu *v, const struct core_walk_result *w,
 			    struct engine_walk *out);
@@ -199,8 +200,8 @@ struct backend {
 	int (*tlb_entries)(struct vmm *s, uint32_t processor, int vpid,
 			   struct engine_tlb_entry **ret, size_t *ret_count);
 	/* Executes it on the processor; out->observable and out->dropped_*, as far as it can
-	 * be seen. vcpu: whose VPID it names, or CORE_TRACE_NO_VCPU. -ENODEV: the processor is
-	 * not there. */
+	 * be seen; they are 0. vcpu: whose VPID it names, or CORE_TRACE_NO_VCPU. -ENODEV: the
+	 * processor is not there. */
 	int (*invalidate)(struct vmm_vm *vm, const struct engine_invalidate_req *q,
 			  uint32_t processor, uint16_t vpid, uint32_t vcpu,
 			  struct engine_invalidated *out);

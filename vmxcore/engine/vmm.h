@@ -81,6 +81,7 @@ struct vmm_trace {
 
 /* Notices of unimplemented instructions that one VM is good for. */
 #define VMM_NOTICES_MAX 64u
+#define VMM_NOTICE_LEN 24u
 
 struct vmm_vm {
 	struct vmm *machine;
@@ -107,6 +108,7 @@ struct vmm_vm {
 	struct exit_port exit_port;
 	struct vmm_trace trace;
 	uint32_t notices;
+	char (*noticed)[VMM_NOTICE_LEN]; /* the instructions that they told; malloc'ed */
 	uint64_t mmio_unclaimed, emulated, injected;
 };
 
@@ -288,8 +290,10 @@ void vmm_trace_forget(struct vmm *s, struct vmm_vm *vm);
 /* The processor's VPIDs are of this generation, as was seen after v had run there: tells it
  * if it is news. From any thread. */
 void vmm_tell_recycled(struct vmm_vcpu *v, uint32_t processor, uint64_t generation);
-/* v met an instruction that is not implemented, for the first time. */
+/* v met an instruction that is not implemented: tells it if it is news for its VM. */
 void vmm_tell_unimplemented(struct vmm_vcpu *v, const char *mnemonic, uint64_t rip);
+/* The VM goes. */
+void vmm_notices_forget(struct vmm_vm *vm);
 
 /* --- vmm_console.c --- */
 int vmm_console_write(struct vmm *, struct vmm_vm *, const struct queue_request *,
