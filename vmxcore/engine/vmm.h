@@ -79,6 +79,13 @@ struct vmm_trace {
 	bool queued;	  /* the queue's */
 };
 
+/* The last vCPU that could run halted while the VM was paused: its end, when it goes on. */
+struct vmm_halt {
+	bool due;
+	uint32_t vcpu;
+	struct core_run_exit exit;
+};
+
 /* Notices of unimplemented instructions that one VM is good for. */
 #define VMM_NOTICES_MAX 64u
 #define VMM_NOTICE_LEN 24u
@@ -96,6 +103,7 @@ struct vmm_vm {
 	struct vmm_job *job; /* in progress: later requests wait for its end */
 	struct vmm_blob *image, *module[ENGINE_MAX_MODULES];
 	struct loader_start start;
+	struct vmm_halt halt;
 	struct vmm_slot **slots; /* sorted by number; slot 0 is the RAM */
 	size_t slot_count;
 	uint32_t vcpu_count;
@@ -202,6 +210,8 @@ bool vmm_may_run(const struct vmm_vcpu *v);
 /* Sends the events that are due after a quantum or an exit of v: state, console, trace. */
 void vmm_tell(struct vmm_vcpu *v);
 void vmm_set_state(struct vmm_vm *vm, enum engine_vm_state state, enum engine_state_reason reason);
+/* Ends a VM whose last vCPU halted while it was paused. */
+void vmm_end_halted(struct vmm_vm *vm);
 /* It is halted no more; it runs if its VM does. */
 void vmm_wake(struct vmm_vcpu *v);
 /* UINT64_MAX: not observable. */
@@ -213,7 +223,13 @@ void vmm_tell_state(struct vmm_vm *vm);
 struct vmm_vm *vmm_find_vm(struct vmm *s, uint64_t id);
 /* The last of the list; its id is the highest. -ENOMEM. */
 int vmm_vm_list(struct vmm *s, struct vmm_vm *vm);
+/* Takes a VM that is only partly made, too. Where it may run its lock is held, and gone then. */
 void vmm_vm_free(struct vmm *s, struct vmm_vm *vm);
+/*
+ * Waits until none of its vCPUs, which are not to run, is in guest. The VM's lock is let go
+ * of meanwhile: exits that were on their way are handled then.
+ */
+void vmm_quiesce(struct vmm_vm *vm);
 void vmm_reset_devices(struct vmm_vm *vm);
 int vmm_vm_start(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
 int vmm_vm_pause(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
@@ -223,6 +239,8 @@ int vmm_vm_reset(struct vmm *, struct vmm_vm *, const struct queue_request *, st
 
 /* --- vmm_make.c --- */
 int vmm_vm_create(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
+/* What CPUID answers: what the executor implements (x86/). -E2BIG: more than core takes. */
+int vmm_cpuid(struct core_cpuid_entry ret[CORE_MAX_CPUID_ENTRIES], size_t *ret_count);
 
 /* --- vmm_erase.c: giving memory back --- */
 int vmm_vm_delete(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
@@ -254,8 +272,6 @@ int vmm_slot_new(struct vmm *s, struct vmm_vm *vm, const struct engine_slot_add 
 /* Nothing maps it any more. */
 void vmm_slot_free(struct vmm *s, struct vmm_vm *vm, struct vmm_slot *slot);
 void vmm_slots_free(struct vmm *s, struct vmm_vm *vm);
-/* What is decoded from it is stale. */
-void vmm_slot_written(struct vmm *s, struct vmm_slot *slot);
 int vmm_slot_list(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
 int vmm_mem_read(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
 int vmm_mem_write(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
