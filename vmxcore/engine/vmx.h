@@ -123,6 +123,8 @@ int vmx_inject(struct vmm_vcpu *v, const struct core_event *event);
 int vmx_complete_io(struct vmm_vcpu *v, uint32_t value);
 int vmx_complete_emulation(struct vmm_vcpu *v, const struct core_regs *regs);
 int vmx_vmcs_read(struct vmm_vcpu *v, uint32_t field, uint64_t *ret);
+bool vmx_retired(const struct vmm_vcpu *v, uint64_t *ret);
+const char *vmx_entry_refused(struct vmm_vcpu *v);
 
 /* --- vmx_space.c: mappings, and memory through them --- */
 int vmx_apply(struct vmm_vm *vm, const struct core_map_op *ops, size_t count, uint32_t flags,

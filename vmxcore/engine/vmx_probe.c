@@ -91,13 +91,15 @@ static void tell_permission(struct engine_info *ret)
 	user_name(st.st_uid, user);
 	group_name(st.st_gid, group);
 	SAY(ret->reason,
-	    "this process may not open " VMXCORE_DEVICE ": it is user %s's and group %s's, mode 0%o",
+	    "this process may not open " VMXCORE_DEVICE
+	    ": it is user %s's and group %s's, mode 0%o",
 	    user, group, (unsigned)st.st_mode & 07777u);
 	if ((st.st_mode & 060) == 060)
 		SAY(ret->advice, "run it as user %s, or as a member of group %s", user, group);
 	else
-		SAY(ret->advice, "run it as user %s, or let a group in: a udev rule with GROUP= "
-				 "and MODE=\"0660\"",
+		SAY(ret->advice,
+		    "run it as user %s, or let a group in: a udev rule with GROUP= "
+		    "and MODE=\"0660\"",
 		    user);
 }
 
@@ -172,7 +174,8 @@ int vmx_device_open(int *ret_fd, struct vmxcore_info *ret)
 	return look(ret_fd, ret, &why);
 }
 
-/* --- what it says ------------------------------------------------------------------------------ */
+/* --- what it says ------------------------------------------------------------------------------
+ */
 
 void vmx_describe_device(const struct vmxcore_info *info, struct engine_info *ret)
 {
