@@ -19,6 +19,7 @@
 #include "core/as.h"
 #include "core/trace.h"
 #include "core/vcpu.h"
+#include "engine/kind.h"
 
 struct stat_list;
 struct vmm;
