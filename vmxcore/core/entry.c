@@ -162,7 +162,7 @@ static void flush_tag(struct core_vcpu *v, struct core_cpu *cpu)
 	if (core_vpid_valid(cpu, &v->tag) &&
 	    (!vcpu_caps(v)->invvpid_single ||
 	     inval_invvpid(cpu, HW_INVVPID_SINGLE, v->tag.vpid, gva(0), &origin) < 0))
-		v->tag.vpid = 0;
+		vcpu_set_tag(v, &(const struct core_vpid){0});
 }
 
 /*
@@ -172,6 +172,7 @@ static void flush_tag(struct core_vcpu *v, struct core_cpu *cpu)
 static void prepare_tlb(struct core_vcpu *v, struct core_cpu *cpu)
 {
 	bool flush = v->flush_tlb;
+	struct core_vpid tag;
 
 	v->flush_tlb = false;
 	/* Without VPID, the entry itself invalidates. */
@@ -179,7 +180,9 @@ static void prepare_tlb(struct core_vcpu *v, struct core_cpu *cpu)
 		return;
 	if (flush)
 		flush_tag(v, cpu);
-	if (core_vpid_take(cpu, &v->tag, &v->vm->trace, v->index)) {
+	tag = v->tag;
+	if (core_vpid_take(cpu, &tag, &v->vm->trace, v->index)) {
+		vcpu_set_tag(v, &tag);
 		core_stat_add(&v->stats, CORE_STAT_VPIDS_TAKEN, 1);
 		vcpu_vmwrite(v, VMCS_VPID, v->tag.vpid);
 	}

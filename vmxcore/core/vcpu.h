@@ -152,7 +152,7 @@ void core_vcpu_complete_io(struct core_vcpu *vcpu, uint32_t value);
  * them (core_vcpu_set_regs semantics). Interrupt shadow is cleared. */
 int core_vcpu_complete_emulation(struct core_vcpu *vcpu, const struct core_regs *regs);
 
-/* Statistics. */
+/* Statistics, also while it runs: each number for itself, and the tag in one piece. */
 struct core_stats *core_vcpu_stats(struct core_vcpu *vcpu);
 uint64_t core_vcpu_exit_count(const struct core_vcpu *vcpu, uint32_t basic_reason);
 /* The tag it last had; *ret_valid tells whether it still is valid there. vpid 0: none. */

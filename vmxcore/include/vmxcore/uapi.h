@@ -220,7 +220,8 @@ struct vmxcore_cpuid {
 	__u32 pad;
 };
 
-/* INVEPT or INVVPID by hand, of a kind of enum engine_invalidation. */
+/* INVEPT or INVVPID by hand, of a kind of enum engine_invalidation that
+ * vmxcore_info.invalidations has. */
 struct vmxcore_invalidate {
 	__u64 gva;
 	__u32 kind;
@@ -287,7 +288,7 @@ struct vmxcore_trace_read {
 	__u32 pad;
 	/* ret */
 	__u64 lost;	/* before the first of them, for want of room; 0 if count was 0 */
-	__u64 next_seq; /* moves with each record that is taken, added or lost */
+	__u64 next_seq; /* of the next record: moves with each that is added or lost */
 	__u32 waiting;	/* after these */
 	__u32 pad2;
 };
