@@ -93,7 +93,9 @@ static enum x86_result found(struct emulator *em, uint64_t linear, uint32_t acce
 		.allow = access & (X86_READ | X86_WRITE | X86_EXEC),
 	};
 	if (access & X86_EXEC) {
-		ret->host = em->backend->code(em->vcpu->vm, w, em->code[linear / VMX_PAGE_SIZE % 2]);
+		/* Fetches only read it. */
+		ret->host = (void *)em->backend->code(em->vcpu->vm, w,
+						      em->code[linear / VMX_PAGE_SIZE % 2]);
 		if (!ret->host)
 			return broken(em, linear, at, "instruction fetch where no memory is");
 	}
