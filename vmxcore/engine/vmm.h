@@ -269,6 +269,8 @@ int vmm_boot_vcpus(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply);
 struct vmm_slot *vmm_find_slot(const struct vmm_vm *vm, uint32_t number);
 int vmm_slot_new(struct vmm *s, struct vmm_vm *vm, const struct engine_slot_add *add, int fd,
 		 struct vmm_reply *reply);
+/* The host gives no memory for one. */
+int vmm_slot_refuse(struct vmm_reply *reply, uint32_t kind, int err);
 /* Nothing maps it any more. */
 void vmm_slot_free(struct vmm *s, struct vmm_vm *vm, struct vmm_slot *slot);
 void vmm_slots_free(struct vmm *s, struct vmm_vm *vm);
@@ -285,6 +287,13 @@ void vmm_fill_change(struct engine_change *ret, const struct core_change *c, uin
 
 /* --- vmm_slot_file.c --- */
 int vmm_slot_add(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
+/*
+ * For a job's steps: has done what the backend left to be done of a new slot (slot_populate).
+ * 0, an error, or VMM_JOB_PARK: the next step calls vmm_populated(), which returns the same.
+ * The slot stays the caller's, who frees it on an error.
+ */
+int vmm_populate(struct vmm *s, struct vmm_job *job, struct vmm_vm *vm, struct vmm_slot *slot);
+int vmm_populated(struct vmm_job *job);
 
 /* --- vmm_space.c: what is mapped, and what is dirty --- */
 int vmm_mapping_list(struct vmm *, struct vmm_vm *, const struct queue_request *,
