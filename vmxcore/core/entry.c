@@ -48,6 +48,16 @@ static void start_timer(struct core_vcpu *v, uint64_t budget_ticks)
 	load_timer(v);
 }
 
+static uint64_t ticks_left(struct core_vcpu *v)
+{
+	uint64_t units = v->timer_more;
+
+	if (!(v->exit & VMEXIT_SAVE_PREEMPTION_TIMER))
+		return 0;
+	units += vcpu_vmread(v, VMCS_PREEMPTION_TIMER);
+	return units << vcpu_caps(v)->preemption_rate;
+}
+
 enum exit_step exit_preemption_timer(struct core_vcpu *v, struct core_run_exit *ret)
 {
 	if (v->timer_more == 0)
@@ -322,6 +332,7 @@ void core_vcpu_run(struct core_vcpu *v, struct core_cpu *cpu, uint64_t budget_ti
 		;
 	if (ret->reason != CORE_RUN_ENTRY_FAILED || ret->exit_reason != 0)
 		fill_report(v, ret);
+	ret->ticks_left = ticks_left(v);
 	vcpu_need(v, REG_ALL);
 	ret->rip = v->regs.rip;
 }

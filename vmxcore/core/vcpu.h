@@ -91,6 +91,8 @@ struct core_run_exit {
 	struct core_io io;
 	uint32_t intr_info, intr_error; /* VM-exit interruption information */
 	uint32_t vectoring_info, vectoring_error;
+	uint64_t ticks_left; /* of the budget, where the processor counts down across exits
+			      * (core_caps.save_preemption_timer); else 0 */
 };
 
 /* Allocates VMCS and MSR area, sets the controls. -ENOMEM. May sleep. */

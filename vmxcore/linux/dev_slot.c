@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* Slots, and changes of what is mapped from them. */
 #include <linux/preempt.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -76,6 +78,8 @@ void dev_slots_free(struct dev_vm *vm)
 	xa_destroy(&vm->slots);
 }
 
+#define EXTENTS_PER_REST 65536u
+
 static u64 count_extents(const struct core_slot *slot)
 {
 	u64 offset = 0, bytes, n = 0;
@@ -84,7 +88,8 @@ static u64 count_extents(const struct core_slot *slot)
 	while (offset < slot->size &&
 	       plat_mem_extent(slot->mem, offset, slot->size - offset, &at, &bytes) == 0) {
 		offset += bytes;
-		n++;
+		if (++n % EXTENTS_PER_REST == 0)
+			cond_resched();
 	}
 	return n;
 }
@@ -165,17 +170,33 @@ static int take_ops(struct dev_vm *vm, const struct vmxcore_map_op *in, u32 coun
 	return 0;
 }
 
-/* The caller stays on its processor, which executes INVEPT at once; it may sleep. */
+/* About a millisecond's work. */
+#define STEP_ENTRIES 65536u
+
+/*
+ * The caller stays on its processor, which executes INVEPT at once; it may sleep. A signal
+ * that ends the process gives the change up, as long as nothing of it has been done: others
+ * would make a program with a timer begin anew for ever.
+ */
 static int apply_here(struct dev_vm *vm, const struct core_map_op *ops, u32 count, u32 flags,
 		      struct core_change *change, struct core_conflict *conflict)
 {
+	struct as_change *c;
 	int err;
 
 	migrate_disable();
-	err = core_as_apply(core_vm_as(vm->core), dev_this_cpu(), ops, count, flags, change,
-			    conflict);
+	err = core_as_change_begin(core_vm_as(vm->core), dev_this_cpu(), ops, count, flags, &c,
+				   conflict);
+	if (!err) {
+		do {
+			if (fatal_signal_pending(current))
+				core_as_change_cancel(c);
+			err = core_as_change_step(c, STEP_ENTRIES, change);
+			cond_resched();
+		} while (err == 1);
+	}
 	migrate_enable();
-	return err;
+	return err == -ECANCELED ? -EINTR : err;
 }
 
 long dev_apply(void *object, void *arg)

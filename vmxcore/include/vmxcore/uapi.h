@@ -149,7 +149,8 @@ struct vmxcore_conflict {
 /*
  * All of the operations, or none; one invalidation. The change holds on every processor
  * when it returns. -EEXIST overlap, -ENOENT hole, -ERANGE bounds, -E2BIG: then conflict is
- * filled, as it is with -EINVAL of an operation (conflict.field is not 0).
+ * filled, as it is with -EINVAL of an operation (conflict.field is not 0). -EINTR: the
+ * process is to end; nothing has changed.
  */
 struct vmxcore_apply {
 	__u64 operations; /* pointer to struct vmxcore_map_op[count] */
@@ -349,10 +350,11 @@ struct vmxcore_regs {
 #define VMXCORE_EXIT_ENTRY_FAILED 9u
 
 /*
- * Runs the vCPU until something is the caller's: 0 and why. -EINTR: a signal, or
- * VMXCORE_KICK. -EBUSY another thread runs it, -ENODEV this processor is not in VMX
- * operation. complete: what the last exit wanted, done on the way in, and done
- * though the run then ends with an error.
+ * Runs the vCPU until something is the caller's: 0 and why. The host's interrupts are taken
+ * meanwhile, and the thread is scheduled like any other. -EINTR: a signal, or VMXCORE_KICK.
+ * -EBUSY another thread runs it, -ENODEV this processor is not in VMX operation. complete:
+ * what the last exit wanted, done on the way in, and done though the run then ends with an
+ * error.
  */
 struct vmxcore_run {
 	__u64 budget_ticks; /* TSC ticks in the guest; 0: none */
