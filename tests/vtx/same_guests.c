@@ -55,7 +55,6 @@ const struct same_guest same_guests[] = {
 	 WORKLOAD,
 	 "\"command_line\":\"loop=c count=1000 size=64K\"",
 	 {{0}}},
-	{"compute", "compute.elf", WORKLOAD, "", {{0}}},
 	/* Those that are spoken to. */
 	{"remap",
 	 "remap.elf",

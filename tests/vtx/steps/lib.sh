@@ -57,9 +57,8 @@ stop_hvd() {
 	say "hvd $1 ended with status $?"
 }
 
-# The tested engine's daemon, and the other one's.
+# The daemon of the engine that is tested.
 tested() { hvctl --socket /run/tested.sock "$@"; }
-soft() { hvctl --socket /run/soft.sock "$@"; }
 
 # tell COMMAND...: what it prints, line by line, and its status if that is not 0.
 tell() {
@@ -92,44 +91,4 @@ ask() {
 retire() {
 	"$1" stop "$2" >/tmp/quietly 2>&1
 	quietly "$1" delete "$2"
-}
-
-# --- the same guest on both engines -------------------------------------------------------
-
-both() {
-	"$1" tested "$2"
-	"$1" soft "$2"
-}
-
-start_both() {
-	start_hvd tested --engine "$engine"
-	start_hvd soft --engine soft
-}
-
-stop_both() {
-	stop_hvd tested
-	stop_hvd soft
-}
-
-# outcome DAEMON VM: how it ended, what it printed, and every register, in files.
-outcome() {
-	quietly "$1" wait "$2" --timeout 100000
-	"$1" console "$2" >"/tmp/$1.console"
-	"$1" get "$2" | head -n 2 >"/tmp/$1.state"
-	"$1" regs "$2" --json | sed 's/},{/}\n{/g' >"/tmp/$1.registers"
-}
-
-# same_outcome VM: of both daemons. They are gone then.
-same_outcome() {
-	outcome tested "$1"
-	outcome soft "$1"
-	for part in state console registers; do
-		if ! cmp -s "/tmp/tested.$part" "/tmp/soft.$part"; then
-			say "$1: DIFFERENT $part"
-			diff "/tmp/tested.$part" "/tmp/soft.$part" | head -n 20 | say_lines '  '
-		fi
-	done
-	say "$(head -n 1 /tmp/tested.state), $(grep -c . /tmp/tested.console) lines," \
-		"$(grep -c '"name"' /tmp/tested.registers) registers"
-	both retire "$1"
 }
