@@ -71,24 +71,23 @@ tell() {
 # quietly COMMAND...: only what goes wrong.
 quietly() { "$@" >/tmp/quietly 2>&1 || say_lines "FAILED: $*: " </tmp/quietly; }
 
-# number NAME: the value of the member NAME in JSON on standard input: the first there is.
-number() { sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p" | head -n 1; }
-
 # --- guests with a mailbox (guests/include/guest/mailbox.h) --------------------------------
 
-# word N: as the guest sees it in memory.
-word() { printf '%02x%02x%02x%02x' $(($1 & 255)) $(($1 >> 8 & 255)) $(($1 >> 16 & 255)) $(($1 >> 24)); }
-
-ready() { quietly "$1" wait "$2" --until console --text waiting --timeout 60000; }
-post() { quietly "$1" write "$2" --gpa 0x300000 --hex "$(word "$3")"; }
-acknowledged() { [ "$("$1" read "$2" --gpa 0x300004 --size 4 --raw | xxd -p)" = "$(word "$3")" ]; }
-answered() { until_true 60 acknowledged "$@" || say "FAILED: $2 does not answer $3"; }
-# ask DAEMON VM N: and waits for the answer.
+printed() { quietly tested wait "$1" --until console --text "$2" --timeout 60000; }
+ready() { printed "$1" waiting; }
+# post VM WORD: a word of two hexadecimal digits, or STOP.
+post() {
+	case $2 in
+	STOP) quietly tested write "$1" --gpa 0x300000 --text STOP ;;
+	*) quietly tested write "$1" --gpa 0x300000 --hex "${2}000000" ;;
+	esac
+}
+# ask VM WORD TEXT: and waits until it has printed the text.
 ask() {
-	post "$@"
-	answered "$@"
+	post "$1" "$2"
+	printed "$1" "$3"
 }
 retire() {
-	"$1" stop "$2" >/tmp/quietly 2>&1
-	quietly "$1" delete "$2"
+	tested stop "$1" >/tmp/quietly 2>&1
+	quietly tested delete "$1"
 }
