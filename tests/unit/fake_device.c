@@ -12,13 +12,13 @@ enum kind { NONE, DEVICE, VM, VCPU };
 
 static struct {
 	pthread_mutex_t lock;
-	pthread_cond_t kicked;
+	pthread_cond_t changed; /* a kick, a run */
 	struct fake_device f;
 	struct fake_counts counts;
 	enum kind kind[FDS];
 	bool kick[FDS];
 	struct vmxcore_regs regs;
-} dev = {.lock = PTHREAD_MUTEX_INITIALIZER, .kicked = PTHREAD_COND_INITIALIZER};
+} dev = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* --- descriptors ------------------------------------------------------------------------ */
 
@@ -58,8 +58,10 @@ static int run(int fd)
 {
 	bool *kick = &dev.kick[fd - FD_FIRST];
 
+	dev.counts.runs++;
+	pthread_cond_broadcast(&dev.changed);
 	while (!*kick)
-		pthread_cond_wait(&dev.kicked, &dev.lock);
+		pthread_cond_wait(&dev.changed, &dev.lock);
 	*kick = false;
 	return -EINTR;
 }
@@ -68,7 +70,7 @@ static int kick(int fd)
 {
 	dev.counts.kicks++;
 	dev.kick[fd - FD_FIRST] = true;
-	pthread_cond_broadcast(&dev.kicked);
+	pthread_cond_broadcast(&dev.changed);
 	return 0;
 }
 
@@ -124,6 +126,10 @@ static long do_ioctl(int fd, unsigned long cmd, void *arg)
 		return kick(fd);
 	case VMXCORE_COMPLETE_IO:
 		return count_completion();
+	case VMXCORE_VM_INFO:
+		*(struct vmxcore_vm_info *)arg =
+			(struct vmxcore_vm_info){.eptp = 0x1000 | 0x5e, .table_bytes = 4096};
+		return 0;
 	case VMXCORE_GET_REGS:
 		memcpy(arg, &dev.regs, sizeof(dev.regs));
 		return 0;
@@ -214,6 +220,14 @@ void fake_device_fail(unsigned long cmd, int error, unsigned after)
 	dev.f.fail_cmd = cmd;
 	dev.f.fail_error = error;
 	dev.f.fail_after = after;
+	pthread_mutex_unlock(&dev.lock);
+}
+
+void fake_device_await_runs(unsigned runs)
+{
+	pthread_mutex_lock(&dev.lock);
+	while (dev.counts.runs < runs)
+		pthread_cond_wait(&dev.changed, &dev.lock);
 	pthread_mutex_unlock(&dev.lock);
 }
 

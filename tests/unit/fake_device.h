@@ -29,7 +29,7 @@ struct fake_device {
 struct fake_counts {
 	unsigned open;	  /* descriptors */
 	unsigned misused; /* ioctls and closes of what is none */
-	unsigned kicks, completions, removed_slots;
+	unsigned runs, kicks, completions, removed_slots;
 	unsigned binds;
 	uint32_t bind[FAKE_BINDS]; /* to which processors */
 };
@@ -38,6 +38,8 @@ struct fake_counts {
 void fake_device_use(const struct fake_device *f);
 /* Changes which ioctl fails. */
 void fake_device_fail(unsigned long cmd, int error, unsigned after);
+/* Until VMXCORE_RUN has been called so often. */
+void fake_device_await_runs(unsigned runs);
 struct fake_counts fake_device_counts(void);
 
 #endif

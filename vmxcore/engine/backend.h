@@ -189,7 +189,7 @@ struct backend {
 	void (*slots_mapped)(struct vmm_vm *vm);
 	/* What an error of slot_open() or slot_populate() means here, and what to do about it;
 	 * *text stays where it is no more than its name. NULL: it never is. */
-	void (*slot_error)(const struct vmm_slot *slot, int err, char *text, size_t size);
+	void (*slot_error)(uint32_t kind, int err, char *text, size_t size);
 
 	/* --- looking, and tracing --- */
 

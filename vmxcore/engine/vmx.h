@@ -152,7 +152,7 @@ void vmx_slot_zero(struct vmm_vm *vm, struct vmm_slot *slot, uint64_t offset, ui
 		   bool give_back);
 void vmx_slot_written(struct vmm_vm *vm, struct vmm_slot *slot);
 void vmx_slots_mapped(struct vmm_vm *vm);
-void vmx_slot_error(const struct vmm_slot *slot, int err, char *text, size_t size);
+void vmx_slot_error(uint32_t kind, int err, char *text, size_t size);
 
 /* --- vmx_look.c: walks, counters, tags, traces, invalidations --- */
 int vmx_walk(struct vmm_vcpu *v, gva_t a, uint32_t access, bool user, bool smap_off,

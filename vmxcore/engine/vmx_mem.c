@@ -287,7 +287,7 @@ void vmx_slots_mapped(struct vmm_vm *vm)
 
 /* --- what went wrong ------------------------------------------------------------------------ */
 
-void vmx_slot_error(const struct vmm_slot *slot, int err, char *text, size_t size)
+void vmx_slot_error(uint32_t kind, int err, char *text, size_t size)
 {
 	struct rlimit limit = {0};
 
@@ -296,11 +296,11 @@ void vmx_slot_error(const struct vmm_slot *slot, int err, char *text, size_t siz
 			 "its memory is pinned, and RLIMIT_MEMLOCK lets this user pin %" PRIu64
 			 " bytes: raise LimitMEMLOCK= of the service",
 			 (uint64_t)limit.rlim_cur);
-	else if (err == -EOPNOTSUPP && slot->kind == ENGINE_SLOT_FILE)
+	else if (err == -EOPNOTSUPP && kind == ENGINE_SLOT_FILE)
 		snprintf(text, size,
 			 "the file's pages can't be pinned for long: a memfd, or a file of tmpfs "
 			 "or hugetlbfs, works");
-	else if (err == -ENOSPC && slot->kind == ENGINE_SLOT_FILE)
+	else if (err == -ENOSPC && kind == ENGINE_SLOT_FILE)
 		snprintf(text, size,
 			 "%u files that may be cut off are slots already: a sealed memfd is none",
 			 PLAT_GUARD_MAX);
