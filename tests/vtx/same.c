@@ -174,6 +174,48 @@ static unsigned differ(const char *vm, const char *what, struct json_object *a,
 	return 1;
 }
 
+/* --- registers ------------------------------------------------------------------------------ */
+
+#define AR_DPL 0x60u
+#define AR_UNUSABLE 0x10000u
+
+/* A register's value by its name; 0 if there is none. */
+static uint64_t register_of(struct json_object *registers, const char *name)
+{
+	const size_t count = json_object_array_length(registers);
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *r = json_object_array_get_idx(registers, i);
+
+		if (strcmp(json_object_get_string(member(r, "name")), name) == 0)
+			hvd_json_get_address(member(r, "value"), &value);
+	}
+	return value;
+}
+
+/*
+ * What a processor saves of a segment that is unusable on both sides is undefined, but for
+ * the bit that says so, SS.DPL, and the bases of FS and GS ("Saving Segment Registers and
+ * Descriptor-Table Registers").
+ */
+static bool undefined(struct json_object *left, struct json_object *right, const char *name)
+{
+	char ar_name[16];
+	uint64_t a, b;
+
+	if (strlen(name) < 4 || name[2] != '.' || strcmp(name + 3, "sel") == 0)
+		return false;
+	if (strcmp(name + 3, "base") == 0 && (name[0] == 'f' || name[0] == 'g'))
+		return false;
+	snprintf(ar_name, sizeof(ar_name), "%.2s.ar", name);
+	a = register_of(left, ar_name);
+	b = register_of(right, ar_name);
+	if ((a & b & AR_UNUSABLE) == 0)
+		return false;
+	return strcmp(name, "ss.ar") != 0 || (a & AR_DPL) == (b & AR_DPL);
+}
+
 static unsigned differ_registers(const char *vm, struct json_object *a, struct json_object *b,
 				 size_t *ret_count)
 {
@@ -183,12 +225,17 @@ static unsigned differ_registers(const char *vm, struct json_object *a, struct j
 
 	if (count != json_object_array_length(right))
 		return differ(vm, "registers", left, right);
-	for (size_t i = 0; i < count; i++)
-		n += differ(vm, "register", json_object_array_get_idx(left, i),
-			    json_object_array_get_idx(right, i));
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *r = json_object_array_get_idx(left, i);
+
+		if (!undefined(left, right, json_object_get_string(member(r, "name"))))
+			n += differ(vm, "register", r, json_object_array_get_idx(right, i));
+	}
 	*ret_count = count;
 	return n;
 }
+
+/* --- all of it ---------------------------------------------------------------------------- */
 
 static unsigned differ_console(const char *vm, const char *a, const char *b)
 {
@@ -227,7 +274,7 @@ static unsigned compare(const char *vm, const struct side *a, const struct side 
 	return n;
 }
 
-/* --- all of them -------------------------------------------------------------------------- */
+/* --- every guest -------------------------------------------------------------------------- */
 
 static unsigned run(struct side sides[2], const struct same_guest *g, const char *guests)
 {
