@@ -61,8 +61,9 @@ static int check_slot(const struct vmm *s, const struct vmm_vm *vm, const struct
 
 int vmm_slot_refuse(struct vmm_reply *reply, uint32_t kind, int err)
 {
-	return vmm_fail(reply, err, kind == ENGINE_SLOT_FILE ? ENGINE_FIELD_FILE : ENGINE_FIELD_SIZE,
-			0, "the host gives no memory for it: %s", strerrordesc_np(-err));
+	return vmm_fail(reply, err,
+			kind == ENGINE_SLOT_FILE ? ENGINE_FIELD_FILE : ENGINE_FIELD_SIZE, 0,
+			"the host gives no memory for it: %s", strerrordesc_np(-err));
 }
 
 static int open_slot(struct vmm *s, struct vmm_vm *vm, struct vmm_slot *slot,
