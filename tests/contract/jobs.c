@@ -445,6 +445,28 @@ static void big_map_cancel(struct contract *c)
 	check_alive(c, vm);
 }
 
+/* Whole or in pieces: requests behind it wait, others do not; another is under way at the end. */
+static void big_map_beside(struct contract *c)
+{
+	struct engine_request req = vm_request();
+	uint64_t vm = with_big_slot(c), other = agent_new(c, &req), tokens[2], mapped, tables,
+		 before;
+	struct seen seen = {0};
+
+	look(c, vm, &mapped, &before);
+	tokens[0] = post_apply(c, vm, &map_big);
+	tokens[1] = post_op(c, vm, ENGINE_VM_INFO);
+	wait_for(c, &seen, tokens[1]);
+	check_order(&seen, 0, tokens, VMX_ARRAY_SIZE(tokens));
+	look(c, vm, &mapped, &tables);
+	assert_true(mapped == BIG && tables > before);
+	check_alive(c, other);
+	assert_int_equal(apply(c, vm, &map_big, 0, NULL, NULL), -EEXIST);
+	look(c, vm, &mapped, &before);
+	assert_true(mapped == BIG && tables == before);
+	post_apply(c, vm, &unmap_big);
+}
+
 static void close_while_mapping(struct contract *c)
 {
 	uint64_t vm = with_big_slot(c), token = post_apply(c, vm, &map_big);
@@ -545,6 +567,7 @@ const struct contract_case job_cases[] = {
 	{"restart_order", restart_order, 0},
 	{"slot_cancel", slot_cancel, 0},
 	{"cancel_unknown", cancel_unknown, 0},
+	{"big_map_beside", big_map_beside, 0},
 	{"big_map", big_map, NEEDS_PIECES},
 	{"big_map_cancel", big_map_cancel, NEEDS_PIECES},
 	{"close_while_mapping", close_while_mapping, NEEDS_PIECES},
