@@ -285,6 +285,7 @@ static void slot_cancel(struct contract *c)
 	struct seen seen = {0};
 	struct engine_event ev;
 	int fd = big_image();
+	unsigned i;
 
 	slow_file_hold(fd, 0);
 	slot = post_file_slot(c, vm, fd);
@@ -295,6 +296,12 @@ static void slot_cancel(struct contract *c)
 	ev = wait_for(c, &seen, info);
 	assert_int_equal(ev.error.code, -ECANCELED);
 	assert_int_equal(seen.count, 1);
+	/* Most of these are cancelled before the engine's thread has seen them. */
+	for (i = 0; i < EVENTS_MAX / 2; i++) {
+		info = post_op(c, vm, ENGINE_VM_INFO);
+		engine_cancel(c->engine, info);
+		assert_int_equal(wait_for(c, &seen, info).error.code, -ECANCELED);
+	}
 	engine_cancel(c->engine, slot);
 	assert_int_equal(wait_for(c, &seen, slot).error.code, -ECANCELED);
 	ev = wait_for(c, &seen, list);
