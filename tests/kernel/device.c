@@ -5,6 +5,7 @@
 #include <linux/anon_inodes.h>
 #include <linux/miscdevice.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -154,6 +155,19 @@ static void in_child(void)
 
 	__atomic_store_n(&process_mm, &child_mm, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&files.lock);
+}
+
+static bool dying;
+
+void fakedev_dying(bool is_dying)
+{
+	__atomic_store_n(&dying, is_dying, __ATOMIC_RELAXED);
+}
+
+int fatal_signal_pending(const struct task_struct *task)
+{
+	(void)task;
+	return __atomic_load_n(&dying, __ATOMIC_RELAXED);
 }
 
 /* --- fakedev.h ----------------------------------------------------------------------------------- */

@@ -43,6 +43,8 @@ void fakedev_bind(int processor);
 /* Keeps the machine, which is costly to make, between VMs. -ESHUTDOWN. */
 int fakedev_hold(void);
 void fakedev_release(void);
+/* Every thread's process is to die, or not: what may be given up is (-EINTR). */
+void fakedev_dying(bool dying);
 /* A processor goes, or comes back. Only while the machine is there. */
 void fakedev_processor_offline(unsigned processor);
 void fakedev_processor_online(unsigned processor);

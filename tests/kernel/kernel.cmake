@@ -17,7 +17,7 @@ target_include_directories(fakedev PRIVATE ${PROJECT_SOURCE_DIR}/vmxcore/linux
   PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(fakedev PRIVATE hvd_flags PUBLIC vmxcore_headers
   "$<LINK_GROUP:RESCAN,vmxcore_core,vmxcore_model>" vmxcore_x86 vmxcore_plat_user)
-set(watched plat_calloc plat_free plat_page_alloc plat_page_alloc_raw plat_mutex_lock hw_vmxon hw_vmxoff
+set(watched plat_calloc plat_free plat_page_alloc plat_page_alloc_raw plat_mutex_lock plat_rest hw_vmxon hw_vmxoff
   hw_vmptrld hw_vmclear hw_vmread hw_vmwrite hw_invept hw_invvpid hw_enter)
 foreach(function ${watched})
   target_link_options(fakedev INTERFACE -Wl,--wrap=${function})

@@ -254,7 +254,7 @@ void fakedev_bind(int processor)
 
 void fakedev_processor_offline(unsigned processor)
 {
-	processor_take_this(processor);
+	processor_take_from_all(processor);
 	core_cpu_offline(machine.core, processor);
 	processor_set_present(processor, false);
 	processor_give();

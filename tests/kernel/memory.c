@@ -140,6 +140,13 @@ void __wrap_plat_mutex_lock(struct plat_mutex *m)
 	__real_plat_mutex_lock(m);
 }
 
+void __wrap_plat_rest(void);
+
+void __wrap_plat_rest(void)
+{
+	processor_rest("plat_rest()");
+}
+
 /* --- the program's memory ---------------------------------------------------------------------- */
 
 void memory_set_user(const void *base, size_t bytes)

@@ -4,6 +4,7 @@
 #include <linux/ktime.h>
 #include <linux/mutex.h>
 #include <linux/nospec.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 #include <time.h>
@@ -39,14 +40,11 @@ void mutex_lock(struct mutex *m)
 	must(pthread_mutex_lock(&m->lock), "mutex_lock()");
 }
 
+/* The kernel's looks only if it has to wait: who calls must expect it at any time. */
 int mutex_lock_killable(struct mutex *m)
 {
-	mutex_lock(m);
-	return 0;
-}
-
-int mutex_lock_interruptible(struct mutex *m)
-{
+	if (fatal_signal_pending(current))
+		return -EINTR;
 	mutex_lock(m);
 	return 0;
 }
@@ -230,7 +228,7 @@ ssize_t strscpy(char *to, const char *from, size_t size)
 
 void cond_resched(void)
 {
-	may_sleep("cond_resched()");
+	processor_rest("cond_resched()");
 }
 
 u64 ktime_get_ns(void)

@@ -13,6 +13,7 @@ struct processor {
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t turn;
 	uint64_t next, serving; /* equal: nobody has it */
+	unsigned resting;	/* threads that have it, but let others have it meanwhile */
 	bool present;
 };
 
@@ -171,6 +172,43 @@ void processor_give(void)
 	p->serving++;
 	pthread_cond_broadcast(&p->turn);
 	pthread_mutex_unlock(&p->lock);
+}
+
+static void count_resting(struct processor *p, unsigned n)
+{
+	pthread_mutex_lock(&p->lock);
+	p->resting += n;
+	pthread_mutex_unlock(&p->lock);
+}
+
+void processor_rest(const char *what)
+{
+	unsigned depth = me.depth, cpu = me.cpu;
+
+	may_sleep(what);
+	if (depth == 0)
+		return;
+	count_resting(&processors.p[cpu], 1);
+	me.depth = 1;
+	processor_give();
+	processor_take_this(cpu);
+	me.depth = depth;
+	count_resting(&processors.p[cpu], -1u);
+}
+
+void processor_take_from_all(unsigned cpu)
+{
+	struct processor *p = &processors.p[cpu];
+	bool rests;
+
+	do {
+		processor_take_this(cpu);
+		pthread_mutex_lock(&p->lock);
+		rests = p->resting != 0;
+		pthread_mutex_unlock(&p->lock);
+		if (rests)
+			processor_give();
+	} while (rests);
 }
 
 int processor_mine(void)

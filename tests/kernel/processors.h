@@ -30,13 +30,20 @@ void processor_give(void);
 void processor_take_this(unsigned cpu);
 /* The one that the thread has; -1: none. */
 int processor_mine(void);
+/*
+ * Lets those have it who wait for it, and takes it again: it stays the thread's as far as
+ * hotplug goes. Of a thread that has none, too. what: who asks; it may sleep.
+ */
+void processor_rest(const char *what);
 /* Binds the thread to one from its next take on; -1: to none. One that is not present binds
  * nobody. */
 void processor_bind(int cpu);
 
-/* Present: threads run there. Hotplug's; the caller has it. */
+/* Present: threads run there. Only hotplug changes that, by a thread that has it, */
 bool processor_present(unsigned cpu);
 void processor_set_present(unsigned cpu, bool present);
+/* ... and, to take it away, has taken it so: nobody rests there. */
+void processor_take_from_all(unsigned cpu);
 
 /* The thread may not sleep from begin to end; they nest. */
 void atomic_begin(void);

@@ -2,6 +2,7 @@
 /* vmxcore/linux/run.h: a guest's turns on the software processors. */
 #include "run.h"
 
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
 
@@ -10,13 +11,14 @@
 
 /*
  * Longest turn, in ticks: then others may have the processor, and what they have written is
- * seen by those that execute it. A kernel's timer does the first of these.
+ * seen by those that execute it.
  */
 #define TURN_TICKS 20000u
 
 struct runner {
 	struct core_vcpu *vcpu;
 	bool interrupted;
+	int cpu; /* a turn is under way there; -1: none */
 };
 
 int runner_create(struct core_vcpu *vcpu, struct runner **ret)
@@ -26,6 +28,7 @@ int runner_create(struct core_vcpu *vcpu, struct runner **ret)
 	if (!r)
 		return -ENOMEM;
 	r->vcpu = vcpu;
+	r->cpu = -1;
 	*ret = r;
 	return 0;
 }
@@ -65,27 +68,38 @@ void runner_interrupt(struct runner *r)
 	int cpu;
 
 	plat_store(&r->interrupted, true);
-	plat_mb(); /* before looking where it runs: it looks at the flag after it got there */
-	cpu = core_vcpu_active_cpu(r->vcpu);
+	plat_mb(); /* pairs with the one in run_turn() */
+	cpu = plat_load(&r->cpu);
 	if (cpu >= 0)
 		plat_cpu_kick(machine_plat(), (unsigned int)cpu);
 }
 
-static int run_turn(struct runner *r, uint64_t ticks, struct core_run_exit *ret)
+/* Stays on the processor where the vCPU is active, or which it can come to. */
+static unsigned int settle(struct runner *r)
 {
-	struct core_cpu *cpu;
-	unsigned int id;
-	int active, err = 0;
-
 	for (;;) {
-		id = get_cpu();
-		active = core_vcpu_active_cpu(r->vcpu);
+		unsigned int id = get_cpu();
+		int active = core_vcpu_active_cpu(r->vcpu);
+
 		if (active < 0 || active == (int)id)
-			break;
+			return id;
 		put_cpu();
 		runner_deactivate(r);
 	}
-	cpu = &machine_core()->cpus[id];
+}
+
+/*
+ * Who interrupts sets the flag and then looks where we are; we say where we are and then look
+ * at the flag. A kick stays with the processor until a guest on it has left for it.
+ */
+static int run_turn(struct runner *r, uint64_t ticks, struct core_run_exit *ret)
+{
+	unsigned int id = settle(r);
+	struct core_cpu *cpu = &machine_core()->cpus[id];
+	int err = 0;
+
+	plat_store(&r->cpu, (int)id);
+	plat_mb();
 	if (!cpu->online) {
 		err = -ESHUTDOWN;
 	} else if (plat_load(&r->interrupted)) {
@@ -95,29 +109,47 @@ static int run_turn(struct runner *r, uint64_t ticks, struct core_run_exit *ret)
 		core_vcpu_run(r->vcpu, cpu, ticks, ret);
 		machine_after_turn(id);
 	}
+	plat_store(&r->cpu, -1);
 	put_cpu();
 	return err;
 }
 
-/* A turn that was kicked counts for nothing, as the kernel's does. */
+/* --- a run is made of turns ------------------------------------------------------------------ */
+
+/* A turn that nobody but us need see the end of. */
+static bool goes_on(const struct core_run_exit *x)
+{
+	return x->reason == CORE_RUN_KICKED || x->reason == CORE_RUN_BUDGET;
+}
+
+/* Takes what it used from *left (UINT64_MAX: there is no budget). */
+static int run_slice(struct runner *r, uint64_t *left, struct core_run_exit *ret)
+{
+	uint64_t ticks = min_t(uint64_t, *left, TURN_TICKS), used = ticks;
+	int err = run_turn(r, ticks, ret);
+
+	if (err || !goes_on(ret) || *left == UINT64_MAX)
+		return err;
+	if (ret->reason == CORE_RUN_KICKED)
+		used -= min_t(uint64_t, ticks, ret->ticks_left);
+	*left -= used;
+	if (*left == 0)
+		ret->reason = CORE_RUN_BUDGET;
+	return 0;
+}
+
 int runner_run(struct runner *r, uint64_t budget_ticks, struct core_run_exit *ret)
 {
 	uint64_t left = budget_ticks ? budget_ticks : UINT64_MAX;
 	int err;
 
-	for (;;) {
-		uint64_t ticks = left < TURN_TICKS ? left : TURN_TICKS;
-
-		err = run_turn(r, ticks, ret);
-		if (err)
+	do {
+		err = run_slice(r, &left, ret);
+		if (err || !goes_on(ret) || left == 0)
 			break;
-		if (ret->reason == CORE_RUN_KICKED)
-			continue;
-		if (ret->reason != CORE_RUN_BUDGET || left == ticks)
-			break;
-		if (budget_ticks)
-			left -= ticks;
-	}
+		if (fatal_signal_pending(current))
+			err = -EINTR;
+	} while (!err);
 	if (err == -EINTR)
 		plat_store(&r->interrupted, false);
 	return err;

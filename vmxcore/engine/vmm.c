@@ -205,7 +205,8 @@ void vmm_serve(struct vmm *s, struct queue_request *rq)
 	bool first; /* the VM's image: the request waits for that */
 	int err;
 
-	if (vm && vm->job) {
+	/* One that is cancelled need not wait, and nobody would look at it again if it did. */
+	if (vm && vm->job && !plat_load(&rq->cancelled)) {
 		vmm_job_wait(vm->job, rq);
 		return;
 	}

@@ -13,6 +13,7 @@
 #define PAGE_SHIFT 12
 #define PAGE_SIZE 4096ul
 
+#define BIT(n) (1ul << (n))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 

@@ -14,9 +14,8 @@ void mutex_init(struct mutex *m);
 void mutex_destroy(struct mutex *m);
 void mutex_lock(struct mutex *m);
 void mutex_unlock(struct mutex *m);
-/* 0: no signal ends a thread here. */
+/* -EINTR: the process is to die. */
 int mutex_lock_killable(struct mutex *m);
-int mutex_lock_interruptible(struct mutex *m);
 /* 1: it is the caller's. */
 int mutex_trylock(struct mutex *m);
 
