@@ -43,14 +43,6 @@ bool contract_has(const struct contract *c, uint32_t capabilities)
 	return (c->info.capabilities & capabilities) == capabilities;
 }
 
-uint64_t contract_instructions(const struct contract *c, uint64_t told, uint64_t otherwise)
-{
-	if (contract_has(c, ENGINE_CAP_TLB_STATS))
-		return told;
-	assert_int_equal(told, UINT64_MAX);
-	return otherwise;
-}
-
 /* --- events ------------------------------------------------------------------------------ */
 
 static void wait_readable(struct contract *c)

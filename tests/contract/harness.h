@@ -63,12 +63,6 @@ extern void (*contract_hardware)(const struct engine_config *cfg);
 void contract_close(struct contract *c);
 bool contract_has(const struct contract *c, uint32_t capabilities);
 
-/*
- * A count of a guest's instructions, or of time by them: as told where the engine can see them.
- * Elsewhere it must say that it can't, and otherwise stands for it.
- */
-uint64_t contract_instructions(const struct contract *c, uint64_t told, uint64_t otherwise);
-
 /* --- requests ------------------------------------------------------------------------- */
 
 /* Sends and waits for the completion. The caller releases it. */

@@ -48,7 +48,7 @@ struct vmm_vcpu {
 
 struct vmm_processor {
 	uint32_t vcpus;		  /* that have their home here */
-	uint64_t generation_told; /* of VPIDs, in the last notice; the queue's lock protects it */
+	uint64_t generation_told; /* of VPIDs, in the last notice; 0: none has been seen. Atomic */
 	bool notice_queued;	  /* the queue's */
 };
 

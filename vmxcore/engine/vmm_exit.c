@@ -191,7 +191,7 @@ static void on_misconfig(struct vmm_vcpu *v, struct emulator *emulator,
 }
 
 static void on_triple_fault(struct vmm_vcpu *v, struct emulator *emulator,
-			 const struct core_run_exit *x)
+			    const struct core_run_exit *x)
 {
 	(void)emulator;
 	if (!stop_for(v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_TRIPLE_FAULT))
@@ -207,7 +207,7 @@ static const char *exit_name(const struct core_run_exit *x)
 }
 
 static void on_unexpected(struct vmm_vcpu *v, struct emulator *emulator,
-			 const struct core_run_exit *x)
+			  const struct core_run_exit *x)
 {
 	(void)emulator;
 	if (!stop_for(v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_UNEXPECTED))
@@ -220,7 +220,7 @@ static void on_unexpected(struct vmm_vcpu *v, struct emulator *emulator,
 }
 
 static void on_entry_failed(struct vmm_vcpu *v, struct emulator *emulator,
-			 const struct core_run_exit *x)
+			    const struct core_run_exit *x)
 {
 	const char *check = v->vm->machine->backend->entry_refused(v);
 	const char *comma = check ? ", " : "";

@@ -36,8 +36,10 @@ void vmm_tell_recycled(struct vmm_vcpu *v, uint32_t processor, uint64_t generati
 		return;
 	pthread_mutex_lock(&recycled);
 	if (generation > p->generation_told) {
+		/* Of the first that is seen nobody knows when it began. */
+		if (p->generation_told != 0)
+			push_recycled(v, processor, generation);
 		plat_store(&p->generation_told, generation);
-		push_recycled(v, processor, generation);
 	}
 	pthread_mutex_unlock(&recycled);
 }
