@@ -4,8 +4,8 @@
  * platform.
  *
  * Each processor is a model of its own: a model has one thread at a time, and they share what
- * processors share, memory. What a model can't see of the others is looked after here: decoded
- * code is dropped before each turn, and time stamp counters are in step.
+ * processors share, memory. It keeps no decoded code, for nobody would tell it of others' writes;
+ * their time stamp counters are kept in step here.
  */
 #include "kernel/hardware.h"
 
@@ -14,6 +14,7 @@
 #include <linux/smp.h>
 #include <stdlib.h>
 
+#include "core/vpid.h"
 #include "kernel/fakedev.h"
 #include "kernel/memory.h"
 #include "kernel/processors.h"
@@ -80,6 +81,8 @@ static void online_here(void *ret)
 	/* It may sleep before VMXON, as the kernel's own callback may. */
 	atomic_end();
 	*(int *)ret = core_cpu_online(machine.core, cpu, machine_hw(cpu));
+	if (machine.cfg.vpid_limit)
+		core_vpid_pool_init(&machine.core->cpus[cpu].vpids, machine.cfg.vpid_limit);
 	atomic_begin();
 }
 
@@ -96,8 +99,6 @@ void machine_before_turn(unsigned cpu)
 
 	if (latest > now)
 		model_cpu_advance_time(hw, latest - now);
-	/* Others may have written what is decoded: here nobody tells. */
-	model_memory_written(machine.model[cpu], hpa(0), UINT64_MAX);
 }
 
 void machine_after_turn(unsigned cpu)
@@ -122,7 +123,7 @@ static void models_delete(void)
 
 static int models_create(unsigned count)
 {
-	struct model_config cfg = {.plat = machine.plat, .cpus = 1};
+	struct model_config cfg = {.plat = machine.plat, .cpus = 1, .unheard_writes = true};
 	unsigned i;
 	int err;
 
