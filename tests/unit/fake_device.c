@@ -18,6 +18,7 @@ static struct {
 	enum kind kind[FDS];
 	bool kick[FDS];
 	struct vmxcore_regs regs;
+	const uint64_t *generations; /* NULL: none are left */
 } dev = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* --- descriptors ------------------------------------------------------------------------ */
@@ -54,12 +55,17 @@ static void fake_close(int fd)
 
 /* --- ioctls ------------------------------------------------------------------------------- */
 
-static int run(int fd)
+static int run(int fd, struct vmxcore_run *r)
 {
 	bool *kick = &dev.kick[fd - FD_FIRST];
 
 	dev.counts.runs++;
 	pthread_cond_broadcast(&dev.changed);
+	if (dev.generations && *dev.generations) {
+		r->reason = VMXCORE_EXIT_BUDGET;
+		r->pool_generation = *dev.generations++;
+		return 0;
+	}
 	while (!*kick)
 		pthread_cond_wait(&dev.changed, &dev.lock);
 	*kick = false;
@@ -121,7 +127,7 @@ static long do_ioctl(int fd, unsigned long cmd, void *arg)
 	case VMXCORE_REMOVE_SLOT:
 		return count_slot_out();
 	case VMXCORE_RUN:
-		return run(fd);
+		return run(fd, arg);
 	case VMXCORE_KICK:
 		return kick(fd);
 	case VMXCORE_COMPLETE_IO:
@@ -211,6 +217,7 @@ void fake_device_use(const struct fake_device *f)
 	dev.f = *f;
 	dev.counts = (struct fake_counts){0};
 	memset(dev.kind, 0, sizeof(dev.kind));
+	dev.generations = NULL;
 	vmx_dev = &ops;
 }
 
@@ -220,6 +227,13 @@ void fake_device_fail(unsigned long cmd, int error, unsigned after)
 	dev.f.fail_cmd = cmd;
 	dev.f.fail_error = error;
 	dev.f.fail_after = after;
+	pthread_mutex_unlock(&dev.lock);
+}
+
+void fake_device_generations(const uint64_t *generations)
+{
+	pthread_mutex_lock(&dev.lock);
+	dev.generations = generations;
 	pthread_mutex_unlock(&dev.lock);
 }
 

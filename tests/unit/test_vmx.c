@@ -447,6 +447,57 @@ static void with_fewer_processors_each_stays_at_home(void **state)
 	engine_close(e);
 }
 
+/* --- notices ---------------------------------------------------------------------------------- */
+
+/* Runs through the generations; returns those that were told, up to the event that ends it. */
+static size_t told(struct engine *e, const uint64_t *generations, unsigned count, uint64_t *ret)
+{
+	uint64_t vm = create(e, 1, ENGINE_ANY_PROCESSOR).vm;
+	unsigned runs = fake_device_counts().runs;
+	struct engine_event ev;
+	size_t n = 0;
+
+	fake_device_generations(generations);
+	assert_int_equal(op(e, vm, ENGINE_VM_START).error.code, 0);
+	fake_device_await_runs(runs + count + 1);
+	while (engine_next_event(e, &ev) == 0) {
+		if (ev.type == ENGINE_EVENT_NOTICE)
+			ret[n++] = ev.notice.generation;
+		assert_true(n <= count);
+		engine_event_release(&ev);
+	}
+	assert_int_equal(op(e, vm, ENGINE_VM_STOP).error.code, 0);
+	assert_int_equal(op(e, vm, ENGINE_VM_DELETE).error.code, 0);
+	return n;
+}
+
+/* The one that is met first is no news; after the last VM they may count from 1 again. */
+static void generations_are_told(void **state)
+{
+	static const struct {
+		uint64_t generations[6];
+		unsigned count;
+		uint64_t told; /* the latest; 0: none */
+	} cases[] = {
+		{{7, 7, 7}, 3, 0},    {{1, 1, 2}, 3, 2}, {{1}, 1, 0},
+		{{3, 4, 4, 5}, 4, 5}, {{5, 5}, 2, 0},
+	};
+	struct engine *e = open_good(NULL);
+	uint64_t seen[6];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		size_t n = told(e, cases[i].generations, cases[i].count, seen);
+
+		/* Of several that wait, there is the latest only. */
+		assert_int_equal(n, cases[i].told != 0);
+		if (n)
+			assert_int_equal(seen[n - 1], cases[i].told);
+	}
+	engine_close(e);
+	assert_int_equal(fake_device_counts().open, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -459,6 +510,7 @@ int main(void)
 		cmocka_unit_test(a_pause_takes_it_out),
 		cmocka_unit_test(one_that_cannot_run_ends_its_vm),
 		cmocka_unit_test(with_fewer_processors_each_stays_at_home),
+		cmocka_unit_test(generations_are_told),
 	};
 
 	return cmocka_run_group_tests_name("vmx", tests, NULL, NULL);
