@@ -19,6 +19,8 @@ static struct {
 	bool kick[FDS];
 	struct vmxcore_regs regs;
 	const uint64_t *generations; /* NULL: none are left */
+	bool exit_at_kick;
+	uint32_t kick_reason;
 } dev = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* --- descriptors ------------------------------------------------------------------------ */
@@ -69,7 +71,8 @@ static int run(int fd, struct vmxcore_run *r)
 	while (!*kick)
 		pthread_cond_wait(&dev.changed, &dev.lock);
 	*kick = false;
-	return -EINTR;
+	r->reason = dev.kick_reason;
+	return dev.exit_at_kick ? 0 : -EINTR;
 }
 
 static int kick(int fd)
@@ -218,6 +221,7 @@ void fake_device_use(const struct fake_device *f)
 	dev.counts = (struct fake_counts){0};
 	memset(dev.kind, 0, sizeof(dev.kind));
 	dev.generations = NULL;
+	dev.exit_at_kick = false;
 	vmx_dev = &ops;
 }
 
@@ -234,6 +238,14 @@ void fake_device_generations(const uint64_t *generations)
 {
 	pthread_mutex_lock(&dev.lock);
 	dev.generations = generations;
+	pthread_mutex_unlock(&dev.lock);
+}
+
+void fake_device_exit_at_kick(uint32_t reason)
+{
+	pthread_mutex_lock(&dev.lock);
+	dev.exit_at_kick = true;
+	dev.kick_reason = reason;
 	pthread_mutex_unlock(&dev.lock);
 }
 
