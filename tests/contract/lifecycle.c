@@ -18,7 +18,7 @@ static void hello(struct contract *c)
 	assert_int_equal(s.reason, ENGINE_REASON_EXITED);
 	assert_int_equal(s.exit_status, 42);
 	assert_int_equal(s.console_bytes, 6);
-	assert_true(s.guest_time > 20);
+	assert_true(s.guest_time > 20); /* or not to be observed */
 	assert_int_equal(console_text(c, vm, text, sizeof(text)), 6);
 	assert_string_equal(text, "hello\n");
 	assert_true(c->console_events >= 1);
@@ -211,6 +211,7 @@ static void many_vcpus(struct contract *c)
 	struct engine_request info = {.op = ENGINE_VM_INFO};
 	const struct engine_vcpu_info *v;
 	struct engine_event ev;
+	bool counted;
 	uint64_t vm;
 	uint32_t i;
 
@@ -225,10 +226,11 @@ static void many_vcpus(struct contract *c)
 	v = ev.payload;
 	assert_int_equal(v[0].activity, 0);
 	assert_true(v[0].retired > 0);
+	counted = v[0].retired != UINT64_MAX;
 	for (i = 1; i < 4; i++) {
 		assert_int_equal(v[i].vcpu, i);
 		assert_int_equal(v[i].activity, 3);
-		assert_int_equal(v[i].retired, 0);
+		assert_true(v[i].retired == (counted ? 0 : UINT64_MAX));
 		/* Spread over the processors. */
 		assert_int_equal(v[i].processor, (v[0].processor + i) % c->info.processors);
 	}

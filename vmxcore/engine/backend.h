@@ -186,6 +186,11 @@ struct backend {
 	void (*slot_zero)(struct vmm_vm *vm, struct vmm_slot *slot, uint64_t offset, uint64_t bytes,
 			  bool give_back);
 	void (*slot_written)(struct vmm_vm *vm, struct vmm_slot *slot);
+	/* Brings every slot's core.mapped_bytes up to date. NULL: core keeps them. */
+	void (*slots_mapped)(struct vmm_vm *vm);
+	/* What an error of slot_open() or slot_populate() means here, and what to do about it;
+	 * *text stays where it is no more than its name. NULL: it never is. */
+	void (*slot_error)(uint32_t kind, int err, char *text, size_t size);
 
 	/* --- looking, and tracing --- */
 

@@ -270,10 +270,12 @@ struct vmm_slot *vmm_find_slot(const struct vmm_vm *vm, uint32_t number);
 int vmm_slot_new(struct vmm *s, struct vmm_vm *vm, const struct engine_slot_add *add, int fd,
 		 struct vmm_reply *reply);
 /* The host gives no memory for one. */
-int vmm_slot_refuse(struct vmm_reply *reply, uint32_t kind, int err);
+int vmm_slot_refuse(const struct vmm *s, struct vmm_reply *reply, uint32_t kind, int err);
 /* Nothing maps it any more. */
 void vmm_slot_free(struct vmm *s, struct vmm_vm *vm, struct vmm_slot *slot);
 void vmm_slots_free(struct vmm *s, struct vmm_vm *vm);
+/* Brings the slots' mapped_bytes up to date. */
+void vmm_slots_mapped(struct vmm_vm *vm);
 int vmm_slot_list(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
 int vmm_mem_read(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
 int vmm_mem_write(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);

@@ -59,11 +59,16 @@ static int check_slot(const struct vmm *s, const struct vmm_vm *vm, const struct
 	return 0;
 }
 
-int vmm_slot_refuse(struct vmm_reply *reply, uint32_t kind, int err)
+int vmm_slot_refuse(const struct vmm *s, struct vmm_reply *reply, uint32_t kind, int err)
 {
+	char why[ENGINE_TEXT_LEN];
+
+	snprintf(why, sizeof(why), "%s", strerrordesc_np(-err));
+	if (s->backend->slot_error)
+		s->backend->slot_error(kind, err, why, sizeof(why));
 	return vmm_fail(reply, err,
 			kind == ENGINE_SLOT_FILE ? ENGINE_FIELD_FILE : ENGINE_FIELD_SIZE, 0,
-			"the host gives no memory for it: %s", strerrordesc_np(-err));
+			"the host gives no memory for it: %s", why);
 }
 
 static int open_slot(struct vmm *s, struct vmm_vm *vm, struct vmm_slot *slot,
@@ -79,7 +84,7 @@ static int open_slot(struct vmm *s, struct vmm_vm *vm, struct vmm_slot *slot,
 		return vmm_fail(reply, err, ENGINE_FIELD_FILE, 0,
 				"the file ends before offset %" PRIu64 " plus %" PRIu64 " bytes",
 				a->file_offset, a->size_bytes);
-	return err ? vmm_slot_refuse(reply, a->kind, err) : 0;
+	return err ? vmm_slot_refuse(s, reply, a->kind, err) : 0;
 }
 
 int vmm_slot_new(struct vmm *s, struct vmm_vm *vm, const struct engine_slot_add *a, int fd,
@@ -175,6 +180,14 @@ static int refuse_mapped(struct vmm_vm *vm, const struct vmm_slot *slot, struct 
 			slot->core.mapped_bytes, e->existing_first, e->existing_last);
 }
 
+void vmm_slots_mapped(struct vmm_vm *vm)
+{
+	const struct backend *b = vm->machine->backend;
+
+	if (b->slots_mapped)
+		b->slots_mapped(vm);
+}
+
 int vmm_slot_remove(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 		    struct vmm_reply *reply)
 {
@@ -186,6 +199,7 @@ int vmm_slot_remove(struct vmm *s, struct vmm_vm *vm, const struct queue_request
 				"the VM's own memory goes with the VM");
 	if (!slot)
 		return vmm_fail(reply, -ENOENT, ENGINE_FIELD_SLOT, 0, "the VM has no such slot");
+	vmm_slots_mapped(vm);
 	if (slot->core.mapped_bytes)
 		return refuse_mapped(vm, slot, reply);
 	reply->total = slot->core.size;
@@ -202,6 +216,7 @@ int vmm_slot_list(struct vmm *s, struct vmm_vm *vm, const struct queue_request *
 	(void)rq;
 	if (!info)
 		return -ENOMEM;
+	vmm_slots_mapped(vm);
 	for (i = 0; i < vm->slot_count; i++) {
 		const struct vmm_slot *slot = vm->slots[i];
 

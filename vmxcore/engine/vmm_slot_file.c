@@ -39,7 +39,7 @@ static int populate_end(struct populate *p, struct vmm_job *job)
 	int err = p->err;
 
 	if (err)
-		vmm_slot_refuse(&job->reply, p->slot->kind, err);
+		vmm_slot_refuse(p->vm->machine, &job->reply, p->slot->kind, err);
 	else if (vmm_job_cancelled(job))
 		err = -ECANCELED;
 	job->work = NULL;

@@ -101,11 +101,12 @@ static void add_vcpu(struct stat_list *l, struct vmm_vcpu *v)
 
 /* --- VMs and processors ---------------------------------------------------------------------- */
 
-static uint64_t mapped_bytes(const struct vmm_vm *vm)
+static uint64_t mapped_bytes(struct vmm_vm *vm)
 {
 	uint64_t sum = 0;
 	size_t i;
 
+	vmm_slots_mapped(vm);
 	for (i = 0; i < vm->slot_count; i++)
 		sum += vm->slots[i]->core.mapped_bytes;
 	return sum;

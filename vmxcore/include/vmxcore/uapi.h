@@ -79,12 +79,13 @@ struct vmxcore_create_vm {
 
 /*
  * Host memory that may be mapped into the guest: [address, address + size_bytes) of the
- * calling process. It is pinned at once, for writing and for long, and charged to the user's
- * RLIMIT_MEMLOCK; what can't be pinned so (files of block devices, device memory, the
+ * calling process. It is pinned at once, for writing and for long, and counts as the process's
+ * locked memory (RLIMIT_MEMLOCK); what can't be pinned so (files of block devices, device memory, the
  * kernel's own) is -EFAULT or -EOPNOTSUPP. The pages stay until the slot goes, though the
  * process unmap them or end. Use a memfd sealed against shrinking, or hugetlb memory: then
  * the process and its guest go on seeing the same pages.
- * -EEXIST the number is taken, -ENOSPC max_slots_per_vm, -EPERM beyond RLIMIT_MEMLOCK.
+ * -EEXIST the number is taken, -ENOSPC max_slots_per_vm, -EPERM beyond RLIMIT_MEMLOCK, or
+ * the module's parameter max_pinned_mib.
  */
 struct vmxcore_slot {
 	__u32 slot;
@@ -149,7 +150,8 @@ struct vmxcore_conflict {
 /*
  * All of the operations, or none; one invalidation. The change holds on every processor
  * when it returns. -EEXIST overlap, -ENOENT hole, -ERANGE bounds, -E2BIG: then conflict is
- * filled, as it is with -EINVAL of an operation (conflict.field is not 0).
+ * filled, as it is with -EINVAL of an operation (conflict.field is not 0). -EINTR: the
+ * process is to end; nothing has changed.
  */
 struct vmxcore_apply {
 	__u64 operations; /* pointer to struct vmxcore_map_op[count] */
@@ -220,7 +222,8 @@ struct vmxcore_cpuid {
 	__u32 pad;
 };
 
-/* INVEPT or INVVPID by hand, of a kind of enum engine_invalidation. */
+/* INVEPT or INVVPID by hand, of a kind of enum engine_invalidation that
+ * vmxcore_info.invalidations has. */
 struct vmxcore_invalidate {
 	__u64 gva;
 	__u32 kind;
@@ -287,7 +290,7 @@ struct vmxcore_trace_read {
 	__u32 pad;
 	/* ret */
 	__u64 lost;	/* before the first of them, for want of room; 0 if count was 0 */
-	__u64 next_seq; /* moves with each record that is taken, added or lost */
+	__u64 next_seq; /* of the next record: moves with each that is added or lost */
 	__u32 waiting;	/* after these */
 	__u32 pad2;
 };
@@ -348,10 +351,11 @@ struct vmxcore_regs {
 #define VMXCORE_EXIT_ENTRY_FAILED 9u
 
 /*
- * Runs the vCPU until something is the caller's: 0 and why. -EINTR: a signal, or
- * VMXCORE_KICK. -EBUSY another thread runs it, -ENODEV this processor is not in VMX
- * operation. complete: what the last exit wanted, done on the way in, and done
- * though the run then ends with an error.
+ * Runs the vCPU until something is the caller's: 0 and why. The host's interrupts are taken
+ * meanwhile, and the thread is scheduled like any other. -EINTR: a signal, or VMXCORE_KICK.
+ * -EBUSY another thread runs it, -ENODEV this processor is not in VMX operation. complete:
+ * what the last exit wanted, done on the way in, and done though the run then ends with an
+ * error.
  */
 struct vmxcore_run {
 	__u64 budget_ticks; /* TSC ticks in the guest; 0: none */
