@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The daemon as a process: its options, its socket, its signals."""
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,15 @@ def run(*options):
     r = subprocess.run([HVD, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                        timeout=PATIENCE_S)
     return r.returncode, r.stdout, r.stderr
+
+
+def why_no_vmx():
+    """A part of the reason why the engine vmx can't be used here; None: perhaps it can."""
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
+        flags = next((line.split() for line in f if line.startswith("flags")), [])
+    if "vmx" not in flags:
+        return "/proc/cpuinfo shows no vmx flag"
+    return None if os.path.exists("/dev/vmxcore") else "/dev/vmxcore is missing"
 
 
 class Options(unittest.TestCase):
@@ -61,6 +71,43 @@ class Options(unittest.TestCase):
                     self.assertEqual((code, out), (1, ""))
                     self.assertIn(said, err)
                     self.assertEqual(os.listdir(folder), [])
+
+    def test_engine_that_is_chosen(self):
+        """auto: vmx where it can be used, else soft; and it says why, to whom asks and in the log."""
+        lacks = why_no_vmx()
+        with Daemon(engine="auto") as daemon, daemon.client() as c:
+            info = c.call("daemon.info")
+            vmx, soft = info["engines"]
+            self.assertEqual((vmx["name"], soft["name"]), ("vmx", "soft"))
+            self.assertEqual(info["engine"], soft if soft["taken"] else vmx)
+            self.assertNotEqual(vmx["taken"], soft["taken"])
+            self.assertEqual(vmx["taken"], vmx["available"])
+            if lacks:
+                self.assertTrue(soft["taken"])
+                self.assertIn(lacks, vmx["reason"])
+            if soft["taken"]:
+                self.assertEqual(info["engine_choice"],
+                                 "auto: vmx is not available: " + vmx["reason"])
+                self.assertIn(f"hvd: engine vmx is not available: {vmx['reason']}; "
+                              f"{vmx['advice']}\n", daemon.log_text())
+            self.assertRegex(daemon.log_text(), re.escape(
+                f"on engine {info['engine']['name']}, ") + r"\d+ processors: " + re.escape(
+                f"{info['engine']['reason']}; {info['engine_choice']}\n"))
+
+    def test_engine_that_is_asked_for(self):
+        """It, or none: with the reason, and what to do about it."""
+        with Daemon() as daemon, daemon.client() as c:
+            self.assertEqual(c.call("daemon.info")["engine_choice"], "it was asked for")
+            vmx = c.call("engine.list")["engines"][0]
+            self.assertNotIn("engine vmx", daemon.log_text())
+        if vmx["available"]:
+            self.skipTest("vmx can be used here")
+        with tempfile.TemporaryDirectory() as folder:
+            code, out, err = run("--socket", os.path.join(folder, "s"), "--engine", "vmx")
+            self.assertEqual((code, out), (1, ""))
+            self.assertIn(f"hvd: error: engine vmx is not available: {vmx['reason']}; "
+                          f"{vmx['advice']}\n", err)
+            self.assertEqual(os.listdir(folder), [])
 
     def test_options_arrive(self):
         with Daemon("--processors", "3", "--memory", "64M", "--vpid-limit", "9", "--scatter",

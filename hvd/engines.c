@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+#include "hvd/engines.h"
+#include "hvd/log.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool is_auto(const char *name)
+{
+	return !name || !strcmp(name, ENGINES_AUTO);
+}
+
+static bool is_wanted(const struct engine_info *info, const char *name)
+{
+	return is_auto(name) || !strcmp(info->name, name);
+}
+
+static void probe_all(struct engines *e)
+{
+	*e = (struct engines){0};
+	while (e->count < ENGINES_MAX && e->count < engine_count() &&
+	       !engine_probe(e->count, &e->engine[e->count]))
+		e->count++;
+	e->taken = e->count;
+}
+
+/* --- one of them ------------------------------------------------------------------------- */
+
+/* What the engine says now is better than the number that open() returned. */
+static void note_failure(struct engine_info *info, size_t i, int err)
+{
+	struct engine_info now;
+
+	if (err != -EINVAL && !engine_probe(i, &now) && !now.available) {
+		*info = now;
+		return;
+	}
+	info->available = 0;
+	snprintf(info->reason, sizeof(info->reason), "it can't be opened: %s",
+		 err == -EINVAL ? "an option is not one that it takes" : strerror(-err));
+	snprintf(info->advice, sizeof(info->advice), "%s",
+		 err == -EINVAL ? "see the section [engine] of hvd.conf(5)" : "");
+}
+
+/* A client that was told it may leave out an invalidation must not find that it can't. */
+static bool lacks_hooks(struct engine_info *info, const struct engine_config *cfg)
+{
+	if (!cfg->unsafe_hooks || info->capabilities & ENGINE_CAP_UNSAFE_HOOKS)
+		return false;
+	info->available = 0;
+	snprintf(info->reason, sizeof(info->reason),
+		 "it can't leave out an invalidation, which unsafe-hooks asks for");
+	snprintf(info->advice, sizeof(info->advice),
+		 "start hvd without unsafe-hooks, or with --engine soft");
+	return true;
+}
+
+static int try_open(struct engines *e, size_t i, const struct engine_config *cfg,
+		    struct engine **ret)
+{
+	struct engine_info *info = &e->engine[i];
+	struct engine *engine;
+	int r;
+
+	if (!info->available)
+		return -ENODEV;
+	r = engine_open(info->name, cfg, &engine);
+	if (r) {
+		note_failure(info, i, r);
+		return r;
+	}
+	engine_get_info(engine, info);
+	if (lacks_hooks(info, cfg)) {
+		engine_close(engine);
+		return -ENODEV;
+	}
+	*ret = engine;
+	return 0;
+}
+
+/* --- the choice -------------------------------------------------------------------------- */
+
+static void log_refused(const struct engine_info *info, bool fatal)
+{
+	const char *more = *info->advice ? "; " : "";
+
+	if (fatal)
+		log_error("engine %s is not available: %s%s%s", info->name, info->reason, more,
+			  info->advice);
+	else
+		log_info("engine %s is not available: %s%s%s", info->name, info->reason, more,
+			 info->advice);
+}
+
+/* Of several that were passed over, the most preferred is what people ask about. */
+static void explain(struct engines *e, bool automatic)
+{
+	if (!automatic)
+		snprintf(e->why, sizeof(e->why), "it was asked for");
+	else if (!e->taken)
+		snprintf(e->why, sizeof(e->why), "auto: the most preferred one is available");
+	else
+		snprintf(e->why, sizeof(e->why), "auto: %s is not available: %s", e->engine[0].name,
+			 e->engine[0].reason);
+}
+
+static int none_of_that_name(const struct engines *e, const char *name)
+{
+	log_error("there is no engine %s", name);
+	for (size_t i = 0; i < e->count; i++)
+		log_info("engine %s is %savailable: %s", e->engine[i].name,
+			 e->engine[i].available ? "" : "not ", e->engine[i].reason);
+	return -ENOENT;
+}
+
+/* The reasons of all that were tried: news if another one runs, errors if none does. */
+static void log_all_refused(const struct engines *e, const char *name)
+{
+	const bool fatal = e->taken == e->count;
+
+	for (size_t i = 0; i < e->taken; i++)
+		if (is_wanted(&e->engine[i], name))
+			log_refused(&e->engine[i], fatal);
+	if (fatal && is_auto(name))
+		log_error("no engine is available");
+}
+
+int engines_open(struct engines *e, const char *name, const struct engine_config *cfg,
+		 struct engine **ret)
+{
+	int r = -ENOENT;
+
+	probe_all(e);
+	for (size_t i = 0; i < e->count && r; i++) {
+		if (!is_wanted(&e->engine[i], name))
+			continue;
+		r = try_open(e, i, cfg, ret);
+		if (!r)
+			e->taken = i;
+	}
+	log_all_refused(e, name);
+	if (!r)
+		explain(e, is_auto(name));
+	else if (is_auto(name))
+		r = -ENODEV;
+	else if (r == -ENOENT)
+		r = none_of_that_name(e, name);
+	return r;
+}
