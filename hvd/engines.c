@@ -26,8 +26,42 @@ static void probe_all(struct engines *e)
 
 /* --- one of them ------------------------------------------------------------------------- */
 
+/* The options that an engine may refuse, as far as they are not at their defaults. */
+static void list_options(const struct engine_config *cfg, char *to, size_t size)
+{
+	const struct {
+		const char *name;
+		bool given;
+	} options[] = {
+		{"processors", cfg->processors != 0},
+		{"memory", cfg->memory_bytes != 0},
+		{"vpid-limit", cfg->vpid_limit != 0 && cfg->vpid_limit != 65535},
+		{"quantum", cfg->quantum != 0},
+		{"tlb", *cfg->tlb && strcmp(cfg->tlb, "skylake") != 0},
+		{"unsafe-hooks", cfg->unsafe_hooks != 0},
+	};
+	size_t n = 0;
+
+	*to = '\0';
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (options[i].given && n < size)
+			n += (size_t)snprintf(to + n, size - n, "%s%s", n ? ", " : "",
+					      options[i].name);
+}
+
+static void note_refused_options(struct engine_info *info, const struct engine_config *cfg)
+{
+	char names[80];
+
+	list_options(cfg, names, sizeof(names));
+	snprintf(info->reason, sizeof(info->reason), "it does not take an option as it is%s%s",
+		 *names ? ": one of " : "", names);
+	snprintf(info->advice, sizeof(info->advice), "see the section [engine] of hvd.conf(5)");
+}
+
 /* What the engine says now is better than the number that open() returned. */
-static void note_failure(struct engine_info *info, size_t i, int err)
+static void note_failure(struct engine_info *info, size_t i, const struct engine_config *cfg,
+			 int err)
 {
 	struct engine_info now;
 
@@ -36,10 +70,12 @@ static void note_failure(struct engine_info *info, size_t i, int err)
 		return;
 	}
 	info->available = 0;
-	snprintf(info->reason, sizeof(info->reason), "it can't be opened: %s",
-		 err == -EINVAL ? "an option is not one that it takes" : strerror(-err));
-	snprintf(info->advice, sizeof(info->advice), "%s",
-		 err == -EINVAL ? "see the section [engine] of hvd.conf(5)" : "");
+	*info->advice = '\0';
+	if (err == -EINVAL)
+		note_refused_options(info, cfg);
+	else
+		snprintf(info->reason, sizeof(info->reason), "it can't be opened: %s",
+			 strerror(-err));
 }
 
 /* A client that was told it may leave out an invalidation must not find that it can't. */
@@ -66,7 +102,7 @@ static int try_open(struct engines *e, size_t i, const struct engine_config *cfg
 		return -ENODEV;
 	r = engine_open(info->name, cfg, &engine);
 	if (r) {
-		note_failure(info, i, r);
+		note_failure(info, i, cfg, r);
 		return r;
 	}
 	engine_get_info(engine, info);

@@ -46,7 +46,7 @@ static void describe(char *text, size_t size, const struct config_option *o, con
 		snprintf(limits, sizeof(limits), ", %" PRIu64 " to %" PRIu64, o->min, o->max);
 	if (*o->dflt)
 		snprintf(dflt, sizeof(dflt), " (default %s)", o->dflt);
-	else if (o->kind == CONFIG_U64 || o->kind == CONFIG_SIZE)
+	else if (o->kind == CONFIG_U32 || o->kind == CONFIG_U64 || o->kind == CONFIG_SIZE)
 		snprintf(dflt, sizeof(dflt), " (default the engine's)");
 	snprintf(text, size, "%s%s%s%s", o->doc, limits, dflt, end);
 }

@@ -79,7 +79,8 @@ class Files(unittest.TestCase):
         # options that no engine takes are found, too
         code, out, err = run("--check", "--config", self.conf, "--tlb", "none-such")
         self.assertEqual(code, 1)
-        self.assertIn("engine soft is not available: it can't be opened: an option", err)
+        self.assertIn("engine soft is not available: it does not take an option as it is: one of "
+                      "tlb; see", err)
         # an engine that is not available is told with its reason and what to do about it
         _, out, _ = run("--check", "--config", self.conf)
         self.assertRegex(out, r"engine vmx: (available|not available\n  why: .+)")
@@ -119,7 +120,7 @@ class Reload(unittest.TestCase):
                 self.assertEqual(limits["client_timeout_ms"], 9999)  # the command line's
                 log = daemon.log_text()
                 self.assertIn('connections is "9" now, it was "7"', log)
-                self.assertIn('processors stays "2": "5" needs a restart', log)
+                self.assertIn('processors stays "unset": "5" needs a restart', log)
                 self.assertEqual(c.call("daemon.info")["engine"]["processors"], 2)
                 self.assertIn("daemon.info", daemon.log_text())  # the level is in force
 

@@ -293,7 +293,7 @@ static void test_reload(void **state)
 	assert_int_equal(c.values.access, ACCESS_AUTO);
 	assert_int_equal(c.values.socket_mode, 0);
 	assert_string_equal(c.values.engine, ENGINES_AUTO);
-	assert_int_equal(c.values.engine_config.processors, 2);
+	assert_int_equal(c.values.engine_config.processors, 0);
 	assert_int_equal(c.values.engine_config.unsafe_hooks, 0);
 	config_free(&c);
 }
