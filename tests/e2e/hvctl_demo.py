@@ -29,13 +29,16 @@ class Demo(unittest.TestCase):
         self.assertEqual(processes_naming(self.dir), [])
 
     def test_story(self):
-        r = subprocess.run([DEMO, "--build-dir", BUILD], capture_output=True, text=True,
+        # the numbers below are those of soft, which is what it takes where there is no device
+        words = ["--engine", "soft"] if os.path.exists("/dev/vmxcore") else []
+        r = subprocess.run([DEMO, "--build-dir", BUILD, *words], capture_output=True, text=True,
                            env=self.env)
         self.assertEqual(r.returncode, 0, r.stderr + r.stdout)
         self.assertEqual(r.stderr, "")
         readings = re.findall(r'remap: read "(\w+)"', r.stdout)
         # chapter 4; chapter 8: stale, then right
         self.assertEqual(readings, ["OLD", "NEW", "OLD", "OLD", "OLD", "OLD", "NEW"], r.stdout)
+        self.assertRegex(r.stdout, r"This daemon runs its VMs on '(vmx|soft)' \(")
         self.assertIn("24 references cold", r.stdout)
         self.assertIn("15 references cold", r.stdout)
         self.assertIn("guarded: paused (ept-denied)", r.stdout)
@@ -47,6 +50,14 @@ class Demo(unittest.TestCase):
         self.assertGreater(lost, 0)
         for line in r.stdout.splitlines():
             self.assertLessEqual(len(line), 102, line)
+        self.nothing_left()
+
+    def test_engine(self):
+        """On the one that is asked for, or not at all: with the reason."""
+        r = subprocess.run([DEMO, "--build-dir", BUILD, "--engine", "none"], capture_output=True,
+                           text=True, env=self.env)
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("there is no engine none", r.stderr)
         self.nothing_left()
 
     def test_interrupted(self):
