@@ -116,16 +116,10 @@ static int try_open(struct engines *e, size_t i, const struct engine_config *cfg
 
 /* --- the choice -------------------------------------------------------------------------- */
 
-static void log_refused(const struct engine_info *info, bool fatal)
+static void log_refused(const struct engine_info *info, enum log_level level)
 {
-	const char *more = *info->advice ? "; " : "";
-
-	if (fatal)
-		log_error("engine %s is not available: %s%s%s", info->name, info->reason, more,
-			  info->advice);
-	else
-		log_info("engine %s is not available: %s%s%s", info->name, info->reason, more,
-			 info->advice);
+	log_line(level, "engine %s is not available: %s%s%s", info->name, info->reason,
+		 *info->advice ? "; " : "", info->advice);
 }
 
 /* Of several that were passed over, the most preferred is what people ask about. */
@@ -149,14 +143,19 @@ static int none_of_that_name(const struct engines *e, const char *name)
 	return -ENOENT;
 }
 
-/* The reasons of all that were tried: news if another one runs, errors if none does. */
-static void log_all_refused(const struct engines *e, const char *name)
+/*
+ * The reasons of all that were passed over: errors if no other runs, a warning of one that
+ * was there and did not open.
+ */
+static void log_all_refused(const struct engines *e, const char *name, uint32_t opened)
 {
 	const bool fatal = e->taken == e->count;
 
 	for (size_t i = 0; i < e->taken; i++)
 		if (is_wanted(&e->engine[i], name))
-			log_refused(&e->engine[i], fatal);
+			log_refused(&e->engine[i], fatal	     ? LOG_LEVEL_ERROR
+						   : opened >> i & 1 ? LOG_LEVEL_WARNING
+								     : LOG_LEVEL_INFO);
 	if (fatal && is_auto(name))
 		log_error("no engine is available");
 }
@@ -164,17 +163,19 @@ static void log_all_refused(const struct engines *e, const char *name)
 int engines_open(struct engines *e, const char *name, const struct engine_config *cfg,
 		 struct engine **ret)
 {
+	uint32_t opened = 0; /* bit n: it was tried */
 	int r = -ENOENT;
 
 	probe_all(e);
 	for (size_t i = 0; i < e->count && r; i++) {
 		if (!is_wanted(&e->engine[i], name))
 			continue;
+		opened |= (uint32_t)(e->engine[i].available != 0) << i;
 		r = try_open(e, i, cfg, ret);
 		if (!r)
 			e->taken = i;
 	}
-	log_all_refused(e, name);
+	log_all_refused(e, name, opened);
 	if (!r)
 		explain(e, is_auto(name));
 	else if (is_auto(name))

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""docs/engines.md against the daemon: capabilities, and what may be null."""
+"""docs/engines.md against the daemon: capabilities, and what may be null. And every link of
+the documents leads somewhere."""
+import glob
 import os
 import re
 import unittest
 
 from daemon_client import FLAT_SPIN, Daemon
 
-PAGE = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "engines.md")
+SOURCE = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+PAGE = os.path.join(SOURCE, "docs", "engines.md")
 
 
 def table(title):
@@ -25,6 +28,33 @@ def capabilities(*options):
 
 def may_be_null(schema):
     return {"type": "null"} in schema.get("oneOf", [])
+
+
+def anchors(path):
+    """Of the headings, as they are written into links."""
+    with open(path, encoding="utf-8") as f:
+        text = re.sub(r"(?ms)^```.*?^```", "", f.read())
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-")
+            for h in re.findall(r"(?m)^#+ (.*)$", text)}
+
+
+class Links(unittest.TestCase):
+    def test_links(self):
+        pages = [os.path.join(SOURCE, "README.md")]
+        pages += glob.glob(os.path.join(SOURCE, "docs", "**", "*.md"), recursive=True)
+        self.assertGreater(len(pages), 10)
+        for page in pages:
+            with open(page, encoding="utf-8") as f:
+                links = re.findall(r"\]\(([^)\s]+)\)", f.read())
+            for link in links:
+                if link.startswith("http"):
+                    continue
+                with self.subTest(page=os.path.relpath(page, SOURCE), link=link):
+                    name, _, anchor = link.partition("#")
+                    path = os.path.join(os.path.dirname(page), name) if name else page
+                    self.assertTrue(os.path.exists(path))
+                    if anchor:
+                        self.assertIn(anchor, anchors(path))
 
 
 class Engines(unittest.TestCase):

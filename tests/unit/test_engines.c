@@ -107,7 +107,7 @@ static const struct {
 	 0,
 	 SECOND,
 	 "first is not available: it can't be opened: Input/output error",
-	 "hvd: engine first is not available: it can't be opened",
+	 "hvd: warning: engine first is not available: it can't be opened",
 	 1},
 	{"what it says then is better than a number",
 	 "auto",
