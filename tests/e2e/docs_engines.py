@@ -6,7 +6,7 @@ import os
 import re
 import unittest
 
-from daemon_client import FLAT_SPIN, Daemon
+from daemon_client import FLAT_SPIN, HVD_VMX, ApiError, Daemon
 
 SOURCE = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 PAGE = os.path.join(SOURCE, "docs", "engines.md")
@@ -75,30 +75,57 @@ class Engines(unittest.TestCase):
                 self.assertEqual(name in plain, soft == "yes")
                 self.assertEqual(name in unsafe, soft != "no")
 
-    def test_null(self):
-        rows = table("What is null")
-        self.assertGreater(len(rows), 10)
-        with Daemon() as daemon, daemon.client() as c:
+    def look(self, engine):
+        """The objects that members are of, from a session on the engine."""
+        with Daemon(engine=engine) as daemon, daemon.client() as c:
             c.create_flat("demo", FLAT_SPIN, memory_bytes=2 << 20, start=True)
             walk = c.call("memory.walk", vm="demo", gva="0x100000")
+            stats = c.call("stats.get", vm="demo")["stats"]
             seen = {
                 "engine": c.call("daemon.info")["engine"],
                 "tlb_vcpu": c.call("tlb.stats", vm="demo")["vcpus"][0],
                 "walk": walk, "walk_ref": walk["refs"][0], "walk_references": walk["references"],
                 "slot": c.call("memory.slot.list", vm="demo")["slots"][0],
                 "invalidated": c.call("tlb.flush", vm="demo")["executed"][0],
-                "stat": c.call("stats.get", vm="demo")["stats"][0],
+                "stat": next(s for s in stats if s["name"].startswith("tlb.")),
                 "vm_state": c.call("vm.pause", vm="demo"),
                 "vm_wait_result": c.call("vm.wait", vm="demo", until="paused", timeout_ms=60000),
                 "vm": c.call("vm.get", vm="demo"),
                 "vpid": c.call("vpid.list", vm="demo")["vpids"][0],
             }
             seen["vcpu"] = seen["vm"]["vcpus"][0]
+            return seen
+
+    def test_null(self):
+        rows = table("What is null")
+        self.assertGreater(len(rows), 10)
+        seen = self.look("soft")
         for member, *_ in rows:
             with self.subTest(member=member):
                 name, field = member.strip("`").split(".")
                 self.assertTrue(may_be_null(self.schemas[name]["properties"][field]))
                 self.assertIsNotNone(seen[name][field])
+
+    @unittest.skipUnless(os.path.exists(HVD_VMX), "this build has no daemon for it")
+    def test_under_vmx(self):
+        seen = self.look("vmx")
+        for member, *_ in table("What is null"):
+            with self.subTest(member=member):
+                name, field = member.strip("`").split(".")
+                self.assertIsNone(seen[name][field])
+        for name, value in seen["tlb_vcpu"].items():
+            if name not in ("vm", "vcpu", "processor", "vpid"):
+                self.assertIsNone(value, name)
+        for name, _, vmx, _ in table("Capabilities"):
+            with self.subTest(capability=name):
+                self.assertIn(vmx, ("yes", "no", "as the processor has it"))
+                if vmx in ("yes", "no"):
+                    self.assertEqual(name.strip("`") in seen["engine"]["capabilities"],
+                                     vmx == "yes")
+        with Daemon(engine="vmx") as daemon, daemon.client() as c:
+            with self.assertRaises(ApiError) as refused:
+                c.call("tlb.entries")
+            self.assertEqual(refused.exception.kind, "unsupported")
 
     def test_nothing_is_missing(self):
         """Every member that the API calls not observable is told of."""
