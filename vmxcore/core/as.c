@@ -45,6 +45,7 @@ static int configure(struct core_as *as, const struct core_as_config *cfg)
 	if (ept->levels != 4 && !(ept->levels == 5 && caps->ept_walk5))
 		return -EINVAL;
 	ept->plat = as->core->plat;
+	ept->small_exec = as->core->small_exec;
 	ept->accessed_dirty = cfg->accessed_dirty && caps->ept_ad;
 	ept->rules = (struct ept_rules){
 		.maxphyaddr = plat_maxphyaddr(ept->plat),
@@ -272,7 +273,7 @@ void core_as_count_leaves(struct core_as *as, gpa_t a, uint64_t size, struct cor
 		at = count_table(as, at, end, ret);
 		if (++tables % (LEAVES_PER_HOLD / EPT_ENTRIES) == 0) {
 			plat_unlock(&as->lock);
-			plat_cpu_relax();
+			plat_rest();
 			plat_lock(&as->lock);
 		}
 	}
@@ -345,7 +346,7 @@ int core_as_dirty_harvest(struct core_as *as, struct core_cpu *this_cpu, gpa_t a
 	for (uint64_t at = h.first; at < h.end; at = harvest_leaf(&h, at)) {
 		if (++looked % LEAVES_PER_HOLD == 0) {
 			plat_unlock(&as->lock);
-			plat_cpu_relax();
+			plat_rest();
 			plat_lock(&as->lock);
 		}
 	}

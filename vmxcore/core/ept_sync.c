@@ -13,6 +13,7 @@
 
 /* Entries handled between two moments at which others get the lock. */
 #define ENTRIES_PER_HOLD 8192u
+#define TABLES_PER_REST (ENTRIES_PER_HOLD / EPT_ENTRIES)
 
 #define AD_BITS EPT_AD_BITS
 
@@ -21,6 +22,11 @@ static const struct ept_piece *piece_at(struct ept_sync *s, uint64_t a)
 	if (a < s->piece.first || a >= s->piece.end)
 		s->source(s->source_ctx, a, &s->piece);
 	return &s->piece;
+}
+
+static bool too_large(const struct ept *ept, unsigned level, uint64_t attrs)
+{
+	return level > ept->leaf_level || (ept->small_exec && attrs & EPT_X);
 }
 
 enum ept_target ept_target_of(struct ept_sync *s, unsigned level, uint64_t first,
@@ -34,7 +40,7 @@ enum ept_target ept_target_of(struct ept_sync *s, unsigned level, uint64_t first
 	addr = p->hpa + (first - p->first);
 	/* Pieces are whole pages: at the lowest level there is nothing to divide. */
 	if (level > 1 &&
-	    (level > s->ept->leaf_level || p->end - first < span || (addr & (span - 1)) != 0))
+	    (too_large(s->ept, level, p->attrs) || p->end - first < span || (addr & (span - 1)) != 0))
 		return EPT_TARGET_TABLE;
 	*ret_leaf = addr | p->attrs | (level > 1 ? EPT_LARGE : 0);
 	return EPT_TARGET_LEAF;
@@ -92,16 +98,23 @@ void ept_judge(struct ept_sync *s, unsigned level, uint64_t first, uint64_t old,
 		judge(s, level, first, old, new);
 }
 
-/* Lets others have the lock. The address space's mutex keeps the tables as they are. */
+/*
+ * Lets others have the lock, and the processor. The address space's mutex keeps the tables
+ * as they are.
+ */
 static void take_breath(struct ept_sync *s, uint64_t entries)
 {
+	bool locked = !s->dry && s->lock;
+
 	s->since_break += entries;
-	if (s->dry || !s->lock || s->since_break < ENTRIES_PER_HOLD)
+	if (s->since_break < ENTRIES_PER_HOLD)
 		return;
 	s->since_break = 0;
-	plat_unlock(s->lock);
-	plat_cpu_relax();
-	plat_lock(s->lock);
+	if (locked)
+		plat_unlock(s->lock);
+	plat_rest();
+	if (locked)
+		plat_lock(s->lock);
 }
 
 /* --- tables come and go ----------------------------------------------------------------- */
@@ -451,5 +464,7 @@ void ept_release_unlinked(struct ept *ept, struct ept_unlinked *unlinked, size_t
 		}
 		plat_page_free(ept->plat, u->page.ptr, u->page.addr);
 		plat_store(&ept->tables, ept->tables - 1);
+		if (i % TABLES_PER_REST == TABLES_PER_REST - 1)
+			plat_rest();
 	}
 }

@@ -43,6 +43,9 @@ enum exit_step exit_exception_nmi(struct core_vcpu *v, struct core_run_exit *ret
 	/* The host's; hw_after_exit() has let it in. */
 	if (type == INTR_TYPE_NMI)
 		return EXIT_RESUME;
+	/* So is a machine check that the host survived: it may have to do with the caller. */
+	if (vector == VECTOR_MC)
+		return exit_return(ret, CORE_RUN_KICKED);
 	if (info & INTR_NMI_UNBLOCKING && vector != VECTOR_DF)
 		restore_nmi_blocking(v);
 	if (vector != VECTOR_DB && vector != VECTOR_AC)

@@ -56,7 +56,8 @@ struct core_event {
 
 enum core_run_reason {
 	CORE_RUN_BUDGET,	/* the preemption timer ran out */
-	CORE_RUN_KICKED,	/* an external interrupt: the host wants the processor */
+	CORE_RUN_KICKED,	/* an external interrupt (or a machine check that it has
+				 * handled): the host wants the processor */
 	CORE_RUN_HLT,		/* HLT with nothing pending; activity is HLT */
 	CORE_RUN_IO,		/* IN or OUT, not string; see io. The caller completes it */
 	CORE_RUN_EMULATE,	/* the instruction must be emulated: string I/O, or an access to a
@@ -91,6 +92,8 @@ struct core_run_exit {
 	struct core_io io;
 	uint32_t intr_info, intr_error; /* VM-exit interruption information */
 	uint32_t vectoring_info, vectoring_error;
+	uint64_t ticks_left; /* of the budget, where the processor counts down across exits
+			      * (core_caps.save_preemption_timer); else 0 */
 };
 
 /* Allocates VMCS and MSR area, sets the controls. -ENOMEM. May sleep. */
@@ -152,7 +155,7 @@ void core_vcpu_complete_io(struct core_vcpu *vcpu, uint32_t value);
  * them (core_vcpu_set_regs semantics). Interrupt shadow is cleared. */
 int core_vcpu_complete_emulation(struct core_vcpu *vcpu, const struct core_regs *regs);
 
-/* Statistics. */
+/* Statistics, also while it runs: each number for itself, and the tag in one piece. */
 struct core_stats *core_vcpu_stats(struct core_vcpu *vcpu);
 uint64_t core_vcpu_exit_count(const struct core_vcpu *vcpu, uint32_t basic_reason);
 /* The tag it last had; *ret_valid tells whether it still is valid there. vpid 0: none. */

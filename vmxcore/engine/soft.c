@@ -1,84 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-/* The soft engine: making the machine, its thread, and the table of requests. */
-#include "engine/soft_job.h"
+/* The soft backend: making its machine, and its table. */
+#include "engine/soft.h"
 
-#include "plat/atomic.h"
-
-#include <sched.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* Room beyond the slots: EPT tables, VMCSs, and what alignment to 1 GiB wastes. */
 #define ARENA_SLACK (UINT64_C(8) << 30)
-/* EPT tables of all VMs: four times what mapping all memory once in 4 KiB pages takes. */
-#define TABLES_FLOOR (UINT64_C(64) << 20)
 #define PROBE_MEMORY (UINT64_C(16) << 20)
-/* Files read at a time, files that hang and were given up, and memory moved at a time. */
-#define READERS 8u
-#define STRAY_READERS 16u
-#define MOVERS 2u
 
 static const struct model_tlb_geometry *const geometries[] = {&model_tlb_skylake, &model_tlb_none};
 
-int soft_fail(struct soft_reply *reply, int code, enum engine_field field, uint64_t limit,
-	      const char *format, ...)
-{
-	struct engine_error *e = &reply->error;
-	va_list ap;
-
-	e->code = code;
-	e->field = field;
-	e->limit = limit;
-	va_start(ap, format);
-	vsnprintf(e->text, sizeof(e->text), format, ap);
-	va_end(ap);
-	return code;
-}
-
-void *soft_payload(struct soft_reply *reply, size_t count, size_t size)
-{
-	/* One byte at least: NULL means that memory is short. */
-	void *p = calloc(count ? count : 1, size);
-
-	if (!p) {
-		soft_fail(reply, -ENOMEM, ENGINE_FIELD_NONE, 0, "out of memory for the reply");
-		return NULL;
-	}
-	free(reply->payload);
-	reply->payload = p;
-	reply->payload_bytes = count * size;
-	return p;
-}
-
-/* --- the machine ------------------------------------------------------------------------- */
+/* --- its parts' calls --------------------------------------------------------------------- */
 
 static void kick(void *ctx, unsigned cpu)
 {
-	struct soft *s = ctx;
+	struct soft *f = ctx;
 
-	if (s->model)
-		model_cpu_kick(s->model, cpu);
+	if (f->model)
+		model_cpu_kick(f->model, cpu);
 }
 
 static void written(void *ctx, hpa_t addr, uint64_t size)
 {
-	struct soft *s = ctx;
+	struct soft *f = ctx;
 
-	if (s->model)
-		model_memory_written(s->model, addr, size);
+	if (f->model)
+		model_memory_written(f->model, addr, size);
 }
 
 static void misuse(void *ctx, enum model_misuse what, unsigned cpu, hpa_t vmcs)
 {
-	struct soft *s = ctx;
+	struct soft *f = ctx;
 
 	(void)what;
 	(void)vmcs;
-	s->processor[cpu].vmcs_misuses++;
+	f->processor[cpu].vmcs_misuses++;
 }
+
+/* --- its configuration -------------------------------------------------------------------- */
 
 /* "" is the first. NULL: no such geometry. */
 static const struct model_tlb_geometry *find_geometry(const char name[24])
@@ -93,7 +53,7 @@ static const struct model_tlb_geometry *find_geometry(const char name[24])
 	return NULL;
 }
 
-static int machine_config(struct engine_config *cfg)
+static int soft_config(struct engine_config *cfg)
 {
 	if (cfg->processors == 0)
 		cfg->processors = SOFT_PROCESSORS_DEFAULT;
@@ -110,86 +70,116 @@ static int machine_config(struct engine_config *cfg)
 	return 0;
 }
 
-static int processors_online(struct soft *s)
+/* --- making the machine ------------------------------------------------------------------- */
+
+static int processors_online(struct soft *f)
 {
+	struct vmm *s = f->vmm;
 	uint32_t i;
 	int err;
 
 	for (i = 0; i < s->cfg.processors; i++) {
-		struct soft_processor *p = &s->processor[i];
+		struct soft_processor *p = &f->processor[i];
 
-		p->hw = model_cpu(s->model, i);
-		err = core_cpu_online(s->core, i, p->hw);
+		p->hw = model_cpu(f->model, i);
+		err = core_cpu_online(f->core, i, p->hw);
 		if (err)
 			return err;
-		p->core = &s->core->cpus[i];
+		p->core = &f->core->cpus[i];
 		core_vpid_pool_init(&p->core->vpids, s->cfg.vpid_limit);
-		p->generation_told = p->core->vpids.generation;
+		s->processor[i].generation_told = p->core->vpids.generation;
 	}
+	s->processors = s->cfg.processors;
 	return 0;
 }
 
-/* Undoes machine_init() as far as it came. */
-static void machine_fini(struct soft *s)
+/* Undoes machine_init() as far as it came. Returns what was not given back. */
+static size_t machine_fini(struct soft *f)
 {
 	uint32_t i;
 
-	emulator_delete(s->emulator);
-	if (s->core) {
-		for (i = s->cfg.processors; i-- > 0;)
-			if (s->core->cpus[i].online)
-				core_cpu_offline(s->core, i);
-		core_destroy(s->core);
+	emulator_delete(f->emulator);
+	if (f->core) {
+		for (i = f->vmm->cfg.processors; i-- > 0;)
+			if (f->core->cpus[i].online)
+				core_cpu_offline(f->core, i);
+		core_destroy(f->core);
 	}
-	if (s->model)
-		model_destroy(s->model);
-	s->model = NULL;
-	if (s->plat)
-		s->leaked = plat_user_destroy(s->plat);
+	if (f->model)
+		model_destroy(f->model);
+	f->model = NULL;
+	return f->plat ? plat_user_destroy(f->plat) : 0;
 }
 
-static int machine_init(struct soft *s)
+static int machine_init(struct soft *f)
 {
-	uint64_t arena = s->cfg.memory_bytes + s->cfg.memory_bytes / 8 + ARENA_SLACK;
+	const struct engine_config *cfg = &f->vmm->cfg;
+	uint64_t arena = cfg->memory_bytes + cfg->memory_bytes / 8 + ARENA_SLACK;
 	struct plat_user_config pc = {
 		.arena_bytes = (arena + VMX_PAGE_SIZE - 1) & VMX_PAGE_MASK,
-		.cpus = s->cfg.processors,
-		.scatter = s->cfg.scatter,
-		.seed = s->cfg.seed,
+		.cpus = cfg->processors,
+		.scatter = cfg->scatter,
+		.seed = cfg->seed,
 		.kick = kick,
-		.kick_ctx = s,
+		.kick_ctx = f,
 		.written = written,
-		.written_ctx = s,
+		.written_ctx = f,
 	};
 	struct model_config mc = {
-		.cpus = s->cfg.processors,
-		.tlb = find_geometry(s->cfg.tlb),
+		.cpus = cfg->processors,
+		.tlb = find_geometry(cfg->tlb),
 		.misuse = misuse,
-		.ctx = s,
+		.ctx = f,
 	};
-	int err = plat_user_create(&pc, &s->plat);
+	int err = plat_user_create(&pc, &f->plat);
 
 	if (err)
 		return err;
-	mc.plat = s->plat;
-	s->table_bytes_max = s->cfg.memory_bytes / 128 + TABLES_FLOOR;
-	err = model_create(&mc, &s->model);
+	mc.plat = f->plat;
+	err = model_create(&mc, &f->model);
 	if (!err)
-		err = core_create(s->plat, s->cfg.processors, &s->core);
+		err = core_create(f->plat, cfg->processors, &f->core);
 	if (!err)
-		err = processors_online(s);
+		err = processors_online(f);
 	if (!err) {
-		s->emulator = emulator_new(s->plat);
-		err = s->emulator ? 0 : -ENOMEM;
+		f->emulator = emulator_new(&backend_soft);
+		err = f->emulator ? 0 : -ENOMEM;
 	}
-	if (err)
-		machine_fini(s);
 	return err;
 }
 
-static void describe(const struct soft *s, struct engine_info *ret)
+static int soft_open(struct vmm *s)
 {
-	const struct core_caps *c = &s->core->caps;
+	struct soft *f = calloc(1, sizeof(*f));
+	int err;
+
+	if (!f)
+		return -ENOMEM;
+	f->vmm = s;
+	err = machine_init(f);
+	if (err) {
+		machine_fini(f);
+		free(f);
+		return err;
+	}
+	s->back = f;
+	return 0;
+}
+
+static size_t soft_close(struct vmm *s)
+{
+	struct soft *f = soft_of(s);
+	size_t leaked = machine_fini(f);
+
+	s->back = NULL;
+	free(f);
+	return leaked;
+}
+
+static void soft_describe(const struct vmm *s, struct engine_info *ret)
+{
+	const struct soft *f = soft_of(s);
+	const struct core_caps *c = &f->core->caps;
 
 	*ret = (struct engine_info){
 		.name = "soft",
@@ -199,7 +189,7 @@ static void describe(const struct soft *s, struct engine_info *ret)
 		.reason = "a software VT-x processor: needs nothing of the host's",
 		.processors = s->cfg.processors,
 		.max_vcpus_per_vm = ENGINE_MAX_VCPUS,
-		.max_vms = SOFT_MAX_VMS,
+		.max_vms = VMM_MAX_VMS,
 		.max_memory_bytes = s->cfg.memory_bytes,
 	};
 	ret->capabilities |= c->ept_2m ? ENGINE_CAP_EPT_2M : 0;
@@ -208,21 +198,85 @@ static void describe(const struct soft *s, struct engine_info *ret)
 	ret->capabilities |= c->ept_ad ? ENGINE_CAP_EPT_AD : 0;
 	ret->capabilities |= c->vpid ? ENGINE_CAP_VPID : 0;
 	ret->capabilities |= s->cfg.unsafe_hooks ? ENGINE_CAP_UNSAFE_HOOKS : 0;
-	memcpy(ret->tlb_geometry, model_geometry(s->model)->name, sizeof(ret->tlb_geometry));
+	memcpy(ret->tlb_geometry, model_geometry(f->model)->name, sizeof(ret->tlb_geometry));
 	ret->tlb_geometry[sizeof(ret->tlb_geometry) - 1] = '\0';
 }
+
+/* --- the tables --------------------------------------------------------------------------- */
+
+const struct backend backend_soft = {
+	.name = "soft",
+	.config = soft_config,
+	.open = soft_open,
+	.close = soft_close,
+	.describe = soft_describe,
+	.invalidations = soft_invalidations,
+	.run_some = soft_run_some,
+	.vm_open = soft_vm_open,
+	.vm_close = soft_vm_close,
+	.vm_shrink = soft_vm_shrink,
+	.eptp = soft_eptp,
+	.table_bytes = soft_table_bytes,
+	.as_stats = soft_as_stats,
+	.vcpu_open = soft_vcpu_open,
+	.vcpu_close = soft_vcpu_close,
+	.vcpu_renew = soft_vcpu_renew,
+	.vcpu_run = soft_vcpu_run,
+	.get_regs = soft_get_regs,
+	.set_regs = soft_set_regs,
+	.inject = soft_inject,
+	.complete_io = soft_complete_io,
+	.complete_emulation = soft_complete_emulation,
+	.walk = soft_walk,
+	.vmcs_read = soft_vmcs_read,
+	.tag = soft_tag,
+	.vcpu_stats = soft_vcpu_stats,
+	.retired = soft_retired,
+	.processor = soft_processor_of,
+	.entry_refused = soft_entry_refused,
+	.apply = soft_apply,
+	.change_begin = soft_change_begin,
+	.change_step = core_as_change_step,
+	.change_cancel = core_as_change_cancel,
+	.change_progress = core_as_change_progress,
+	.lookup = soft_lookup,
+	.ranges = soft_ranges,
+	.count_leaves = soft_count_leaves,
+	.dirty = soft_dirty,
+	.read = soft_read,
+	.write = soft_write,
+	.cmpxchg = soft_cmpxchg,
+	.code = soft_code,
+	.slot_open = soft_slot_open,
+	.slot_close = soft_slot_close,
+	.slot_read = soft_slot_read,
+	.slot_write = soft_slot_write,
+	.slot_fill = soft_slot_fill,
+	.slot_zero = soft_slot_zero,
+	.slot_written = soft_slot_written,
+	.walk_caches = soft_walk_caches,
+	.vpid_held = soft_vpid_held,
+	.tlb_stats = soft_tlb_stats,
+	.tlb_entries = soft_tlb_entries,
+	.invalidate = soft_invalidate,
+	.trace_set = soft_trace_set,
+	.trace_read = soft_trace_read,
+	.trace_waiting = soft_trace_waiting,
+	.more_vcpu_stats = soft_more_vcpu_stats,
+	.processor_stats = soft_processor_stats,
+};
 
 /* Makes a small machine and asks it. */
 static void soft_probe(struct engine_info *ret)
 {
-	struct soft *s = calloc(1, sizeof(*s));
+	struct vmm *s = calloc(1, sizeof(*s));
 	int err = -ENOMEM;
 
 	if (s) {
 		s->cfg = (struct engine_config){.processors = 1, .memory_bytes = PROBE_MEMORY};
-		err = machine_config(&s->cfg);
+		err = soft_config(&s->cfg);
 		if (!err)
-			err = machine_init(s);
+			err = soft_open(s);
 	}
 	if (err) {
 		snprintf(ret->reason, sizeof(ret->reason), "the machine can't be made: %s",
@@ -230,367 +284,21 @@ static void soft_probe(struct engine_info *ret)
 		snprintf(ret->advice, sizeof(ret->advice),
 			 "it reserves address space: look at ulimit -v");
 	} else {
-		describe(s, ret);
+		soft_describe(s, ret);
 		ret->processors = 0;
 		ret->max_memory_bytes = SOFT_MEMORY_MAX;
-		machine_fini(s);
+		soft_close(s);
 	}
 	free(s);
 }
 
-/* --- requests ------------------------------------------------------------------------------- */
-
-#define ANY_STATE UINT32_MAX
-#define STATE(x) (UINT32_C(1) << ENGINE_STATE_##x)
-
-static const struct {
-	soft_handler handle;
-	uint32_t states;   /* in which it is possible */
-	const char *needs; /* ... in words */
-	bool no_vm;	   /* may come without a VM */
-} requests[ENGINE_OP_COUNT] = {
-	[ENGINE_VM_CREATE] = {soft_vm_create, ANY_STATE, "", true},
-	[ENGINE_VM_START] = {soft_vm_start, STATE(SHUTOFF) | STATE(CRASHED),
-			     "only a VM that is shutoff or crashed starts", false},
-	[ENGINE_VM_PAUSE] = {soft_vm_pause, STATE(RUNNING), "only a running VM pauses", false},
-	[ENGINE_VM_RESUME] = {soft_vm_resume, STATE(PAUSED), "only a paused VM resumes", false},
-	[ENGINE_VM_STOP] = {soft_vm_stop, ANY_STATE, "", false},
-	[ENGINE_VM_DELETE] = {soft_vm_delete, STATE(SHUTOFF) | STATE(CRASHED),
-			      "stop it before it is deleted", false},
-	[ENGINE_VM_INFO] = {soft_vm_info, ANY_STATE, "", false},
-	[ENGINE_SLOT_ADD] = {soft_slot_add, ANY_STATE, "", false},
-	[ENGINE_SLOT_LIST] = {soft_slot_list, ANY_STATE, "", false},
-	[ENGINE_MEM_APPLY] = {soft_mem_apply, ANY_STATE, "", false},
-	[ENGINE_MEM_READ] = {soft_mem_read, ANY_STATE, "", false},
-	[ENGINE_MEM_WRITE] = {soft_mem_write, ANY_STATE, "", false},
-	[ENGINE_WALK] = {soft_walk, ANY_STATE, "", false},
-	[ENGINE_VPID_LIST] = {soft_vpid_list, ANY_STATE, "", true},
-	[ENGINE_TLB_STATS] = {soft_tlb_stats, ANY_STATE, "", true},
-	[ENGINE_TLB_ENTRIES] = {soft_tlb_entries, ANY_STATE, "", true},
-	[ENGINE_STATS] = {soft_stats, ANY_STATE, "", true},
-	[ENGINE_CONSOLE_READ] = {soft_console_read, ANY_STATE, "", false},
-	[ENGINE_MAPPING_LIST] = {soft_mapping_list, ANY_STATE, "", false},
-	[ENGINE_DIRTY] = {soft_dirty, ANY_STATE, "", false},
-	[ENGINE_SLOT_REMOVE] = {soft_slot_remove, ANY_STATE, "", false},
-	[ENGINE_VM_RESET] = {soft_vm_reset, STATE(RUNNING) | STATE(PAUSED) | STATE(CRASHED),
-			     "start it instead", false},
-	[ENGINE_INVALIDATE] = {soft_invalidate, ANY_STATE, "", false},
-	[ENGINE_VCPU_GET] = {soft_vcpu_get, ANY_STATE, "", false},
-	[ENGINE_VCPU_SET] = {soft_vcpu_set, STATE(PAUSED) | STATE(SHUTOFF),
-			     "registers are set while it is paused, or before its first start",
-			     false},
-	[ENGINE_VCPU_INJECT] = {soft_vcpu_inject, STATE(RUNNING) | STATE(PAUSED),
-				"only a running or paused VM takes events", false},
-	[ENGINE_VMCS_GET] = {soft_vmcs_get, ANY_STATE, "", false},
-	[ENGINE_CONSOLE_WRITE] = {soft_console_write, STATE(RUNNING) | STATE(PAUSED),
-				  "only a running or paused VM takes input", false},
-	[ENGINE_TRACE_SET] = {soft_trace_set, ANY_STATE, "", false},
-	[ENGINE_TRACE_READ] = {soft_trace_read, ANY_STATE, "", false},
-};
-
-/* What looks at the RAM, which holds the image from then on only. */
-static const bool needs_image[ENGINE_OP_COUNT] = {
-	[ENGINE_VM_START] = true,
-	[ENGINE_MEM_READ] = true,
-	[ENGINE_MEM_WRITE] = true,
-	[ENGINE_WALK] = true,
-};
-
-static int handle(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
+static int soft_engine_open(const struct engine_config *cfg, struct engine **ret)
 {
-	uint32_t op = rq->req.op;
-
-	if (!vm && (rq->req.vm != 0 || !requests[op].no_vm))
-		return soft_fail(reply, -ENOENT, ENGINE_FIELD_VM, 0, "no such VM");
-	if (vm && !(requests[op].states >> vm->state.state & 1))
-		return soft_fail(reply, -EBUSY, ENGINE_FIELD_STATE, 0, "the VM is %s: %s",
-				 engine_state_name(vm->state.state), requests[op].needs);
-	return requests[op].handle(s, vm, rq, reply);
-}
-
-static void fill_state(const struct soft_vm *vm, struct engine_state_info *ret)
-{
-	*ret = vm->state;
-	ret->guest_time = soft_guest_time(vm);
-	ret->console_bytes = vm->console.total;
-}
-
-void soft_complete(struct soft *s, struct queue_request *rq, struct soft_reply *reply, int err)
-{
-	struct engine_event ev = {0};
-	struct soft_vm *vm;
-
-	if (err) {
-		/* Every refusal has its text; an error of a lower layer at least its name. */
-		if (reply->error.code == 0)
-			soft_fail(reply, err, ENGINE_FIELD_NONE, 0, "%s", strerrordesc_np(-err));
-		free(reply->payload);
-		reply->payload = NULL;
-		reply->payload_bytes = 0;
-		ev.error = reply->error;
-	}
-	ev.vm = reply->vm;
-	ev.payload = reply->payload;
-	ev.payload_bytes = reply->payload_bytes;
-	ev.total = reply->total;
-	ev.first = reply->first;
-	vm = soft_find_vm(s, reply->vm); /* made or gone meanwhile */
-	if (vm)
-		fill_state(vm, &ev.state);
-	queue_complete(&s->queue, rq, &ev);
-	if (vm) {
-		soft_tell_trace(s, vm);
-		soft_tell_state(s, vm);
-	}
-}
-
-static int load_first(struct soft *s, struct soft_vm *vm, uint32_t op, struct soft_reply *reply)
-{
-	if (!vm || vm->loaded || !needs_image[op])
-		return 0;
-	return soft_boot_load(s, vm, false, NULL, reply);
-}
-
-void soft_serve(struct soft *s, struct queue_request *rq)
-{
-	struct soft_vm *vm = soft_find_vm(s, rq->req.vm);
-	struct soft_reply reply = {.vm = rq->req.vm};
-	int err;
-
-	if (vm && vm->job) {
-		soft_job_wait(vm->job, rq);
-		return;
-	}
-	err = plat_load(&rq->cancelled) ? -ECANCELED : load_first(s, vm, rq->req.op, &reply);
-	if (!err && reply.job) {
-		soft_job_wait(reply.job, rq);
-		soft_job_begin(s, NULL, &reply);
-		return;
-	}
-	if (!err)
-		err = handle(s, vm, rq, &reply);
-	if (!err && reply.job)
-		soft_job_begin(s, rq, &reply);
-	else
-		soft_complete(s, rq, &reply, err);
-}
-
-void soft_tell_state(struct soft *s, struct soft_vm *vm)
-{
-	struct engine_event ev = {.type = ENGINE_EVENT_STATE, .vm = vm->id};
-
-	if (!vm->state_changed)
-		return;
-	vm->state_changed = false;
-	fill_state(vm, &ev.state);
-	queue_push(&s->queue, &ev);
-}
-
-/* Jobs, images and VMs go; what hangs is left behind. */
-static void end_all(struct soft *s)
-{
-	soft_jobs_end(s);
-	while (s->vm_count)
-		soft_vm_free(s, s->vms[s->vm_count - 1]);
-}
-
-#define HOLD_NS UINT64_C(100000)
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* The caller is woken for several completions at a time, unless they take long. */
-static void serve_all(struct soft *s, struct queue_request *rq)
-{
-	const uint64_t start = now_ns();
-	bool held = rq && rq->next;
-
-	if (held)
-		queue_hold(&s->queue);
-	while (rq) {
-		struct queue_request *next = rq->next;
-
-		if (held && now_ns() - start > HOLD_NS) {
-			queue_release(&s->queue);
-			held = false;
-		}
-		rq->next = NULL;
-		soft_serve(s, rq);
-		rq = next;
-	}
-	if (held)
-		queue_release(&s->queue);
-}
-
-/*
- * Where it shares a processor with its caller, a request that wakes it does not take the
- * processor from the caller, who may be about to send more. Otherwise this changes nothing.
- */
-static void do_not_preempt(void)
-{
-	const struct sched_param none = {0};
-
-	(void)sched_setscheduler(0, SCHED_BATCH, &none);
-}
-
-/* The machine's thread: requests take effect between two quanta, and so do pieces of jobs. */
-static void *machine_thread(void *arg)
-{
-	struct soft *s = arg;
-	struct queue_taken taken;
-	bool busy = false;
-
-	do_not_preempt();
-	for (;;) {
-		queue_take(&s->queue, busy ? 0 : soft_jobs_patience(s), &taken);
-		if (taken.closing)
-			break;
-		soft_jobs_poll(s, taken.cancelling);
-		serve_all(s, taken.first);
-		soft_jobs_step(s);
-		busy = soft_run_some(s);
-	}
-	end_all(s);
-	return NULL;
-}
-
-/* --- the table's side ------------------------------------------------------------------------- */
-
-static struct soft *soft_of(struct engine *e)
-{
-	return (struct soft *)e;
-}
-
-static void soft_get_info(struct engine *e, struct engine_info *ret)
-{
-	*ret = soft_of(e)->info;
-}
-
-static void soft_close(struct engine *e)
-{
-	struct soft *s = soft_of(e);
-
-	queue_close(&s->queue);
-	pthread_join(s->thread, NULL);
-	workers_delete(s->readers);
-	workers_delete(s->movers);
-	machine_fini(s);
-	queue_fini(&s->queue);
-	free(s->vms);
-	/* Memory that its owner forgot would be lost to the daemon for good. */
-	if (s->leaked) {
-		fprintf(stderr, "soft engine: %zu pages or slots were not given back\n", s->leaked);
-		abort();
-	}
-	free(s);
-}
-
-static int soft_submit(struct engine *e, const struct engine_request *req, const void *payload,
-		       size_t payload_bytes, const int *fds, size_t fd_count)
-{
-	return queue_submit(&soft_of(e)->queue, req, payload, payload_bytes, fds, fd_count);
-}
-
-static int soft_event_fd(struct engine *e)
-{
-	return soft_of(e)->queue.event_fd;
-}
-
-static int soft_next_event(struct engine *e, struct engine_event *ret)
-{
-	return queue_next_event(&soft_of(e)->queue, ret);
-}
-
-static void soft_cancel(struct engine *e, uint64_t token)
-{
-	queue_cancel(&soft_of(e)->queue, token);
-}
-
-static const struct engine_ops soft_ops = {
-	.get_info = soft_get_info,
-	.close = soft_close,
-	.submit = soft_submit,
-	.event_fd = soft_event_fd,
-	.next_event = soft_next_event,
-	.cancel = soft_cancel,
-};
-
-/* The thread takes no signals: they are the caller's. */
-static int start_thread(struct soft *s)
-{
-	sigset_t all, old;
-	int err;
-
-	/* Signals are the caller's business, but for what an access itself raises (plat/guard.h).
-	 */
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&s->thread, NULL, machine_thread, s);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -err;
-}
-
-static void work_done(void *ctx)
-{
-	queue_kick(ctx);
-}
-
-static int make_workers(struct soft *s)
-{
-	const struct workers_config readers = {READERS, STRAY_READERS, work_done, &s->queue};
-	const struct workers_config movers = {MOVERS, 0, work_done, &s->queue};
-	int err = workers_new(&readers, &s->readers);
-
-	return err ? err : workers_new(&movers, &s->movers);
-}
-
-static int soft_open(const struct engine_config *cfg, struct engine **ret)
-{
-	struct soft *s = calloc(1, sizeof(*s));
-	int err;
-
-	if (!s)
-		return -ENOMEM;
-	s->engine.ops = &soft_ops;
-	s->cfg = *cfg;
-	s->next_vm = 1;
-	err = machine_config(&s->cfg);
-	if (err)
-		goto fail;
-	err = machine_init(s);
-	if (err)
-		goto fail;
-	describe(s, &s->info);
-	err = queue_init(&s->queue);
-	if (err)
-		goto fail_machine;
-	err = make_workers(s);
-	if (!err)
-		err = start_thread(s);
-	if (err)
-		goto fail_queue;
-	*ret = &s->engine;
-	return 0;
-fail_queue:
-	workers_delete(s->movers);
-	workers_delete(s->readers);
-	queue_fini(&s->queue);
-fail_machine:
-	machine_fini(s);
-fail:
-	free(s);
-	return err;
+	return vmm_open(&backend_soft, cfg, ret);
 }
 
 const struct engine_kind engine_soft = {
 	.name = "soft",
 	.probe = soft_probe,
-	.open = soft_open,
+	.open = soft_engine_open,
 };

@@ -1,38 +1,85 @@
 /* SPDX-License-Identifier: MIT */
-/* Slots, mappings, and reading and writing a guest's memory from outside. */
+/* The soft backend's mappings, guest memory and slots. */
 #include "engine/soft.h"
 
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
+/* --- mappings ------------------------------------------------------------------------------- */
 
-/* --- slots ----------------------------------------------------------------------------------- */
-
-static size_t slot_position(const struct soft_vm *vm, uint32_t number)
+/* A change runs on the home processor of the first vCPU. */
+static struct core_cpu *processor_of(const struct vmm_vm *vm)
 {
-	size_t low = 0, high = vm->slot_count;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (vm->slots[mid]->core.id < number)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return soft_of(vm->machine)->processor[vm->vcpu_count ? vm->vcpus[0].home : 0].core;
 }
 
-struct soft_slot *soft_find_slot(const struct soft_vm *vm, uint32_t number)
+int soft_apply(struct vmm_vm *vm, const struct core_map_op *ops, size_t count, uint32_t flags,
+	       struct core_change *ret, struct core_conflict *ret_conflict)
 {
-	size_t at = slot_position(vm, number);
-
-	return at < vm->slot_count && vm->slots[at]->core.id == number ? vm->slots[at] : NULL;
+	return core_as_apply(soft_as_of(vm), processor_of(vm), ops, count, flags, ret,
+			     ret_conflict);
 }
+
+int soft_change_begin(struct vmm_vm *vm, const struct core_map_op *ops, size_t count,
+		      uint32_t flags, struct as_change **ret, struct core_conflict *ret_conflict)
+{
+	return core_as_change_begin(soft_as_of(vm), processor_of(vm), ops, count, flags, ret,
+				    ret_conflict);
+}
+
+int soft_lookup(struct vmm_vm *vm, gpa_t a, struct core_range *ret)
+{
+	return core_as_lookup(soft_as_of(vm), a, ret);
+}
+
+size_t soft_ranges(struct vmm_vm *vm, gpa_t from, struct core_range *ret, size_t max)
+{
+	return core_as_ranges(soft_as_of(vm), from, ret, max);
+}
+
+void soft_count_leaves(struct vmm_vm *vm, const struct core_range *range,
+		       struct core_leaf_counts *ret)
+{
+	core_as_count_leaves(soft_as_of(vm), range->gpa, range->size, ret);
+}
+
+int soft_dirty(struct vmm_vm *vm, gpa_t gpa, uint64_t size, bool clear, uint8_t *bitmap,
+	       struct core_change *ret)
+{
+	return core_as_dirty_harvest(soft_as_of(vm), processor_of(vm), gpa, size, clear, bitmap,
+				     ret);
+}
+
+/* --- guest memory --------------------------------------------------------------------------- */
+
+int soft_read(struct vmm_vm *vm, gpa_t a, void *buf, size_t len)
+{
+	return core_guest_read(soft_as_of(vm), a, buf, len);
+}
+
+int soft_write(struct vmm_vm *vm, gpa_t a, const void *buf, size_t len)
+{
+	return core_guest_write(soft_as_of(vm), a, buf, len);
+}
+
+int soft_cmpxchg(struct vmm_vm *vm, gpa_t a, unsigned size, uint64_t *expected, uint64_t desired)
+{
+	return core_guest_cmpxchg(soft_as_of(vm), a, size, expected, desired);
+}
+
+const void *soft_code(struct vmm_vm *vm, const struct core_walk_result *at, void *buf)
+{
+	(void)buf;
+	return plat_hpa_ptr(soft_of(vm->machine)->plat, hpa(at->hpa.v & VMX_PAGE_MASK));
+}
+
+/* --- slots ---------------------------------------------------------------------------------- */
+
+static const enum plat_mem_kind mem_kinds[] = {
+	[ENGINE_SLOT_ANON] = PLAT_MEM_ANON,
+	[ENGINE_SLOT_HUGE] = PLAT_MEM_HUGE_2M,
+	[ENGINE_SLOT_FILE] = PLAT_MEM_FILE,
+};
 
 /* Calls fn for each contiguous piece of the slot. */
-static void each_extent(const struct soft_slot *slot,
+static void each_extent(const struct vmm_slot *slot,
 			void (*fn)(void *ctx, hpa_t at, uint64_t bytes), void *ctx)
 {
 	uint64_t offset = 0, bytes;
@@ -48,7 +95,7 @@ static void each_extent(const struct soft_slot *slot,
 
 static void count_extent(void *ctx, hpa_t at, uint64_t bytes)
 {
-	struct soft_slot *slot = ctx;
+	struct vmm_slot *slot = ctx;
 
 	(void)bytes;
 	if (slot->extents++ == 0)
@@ -58,363 +105,63 @@ static void count_extent(void *ctx, hpa_t at, uint64_t bytes)
 /* What is decoded from it or reached without a lookup is stale. */
 static void tell_removed(void *ctx, hpa_t at, uint64_t bytes)
 {
-	struct soft *s = ctx;
-
-	model_memory_removed(s->model, at, bytes);
+	model_memory_removed(ctx, at, bytes);
 }
 
 static void tell_written(void *ctx, hpa_t at, uint64_t bytes)
 {
-	struct soft *s = ctx;
-
-	model_memory_written(s->model, at, bytes);
+	model_memory_written(ctx, at, bytes);
 }
 
-void soft_slot_written(struct soft *s, struct soft_slot *slot)
+int soft_slot_open(struct vmm_vm *vm, struct vmm_slot *slot, int fd, uint64_t file_offset)
 {
-	each_extent(slot, tell_written, s);
-}
-
-static const enum plat_mem_kind mem_kinds[] = {
-	[ENGINE_SLOT_ANON] = PLAT_MEM_ANON,
-	[ENGINE_SLOT_HUGE] = PLAT_MEM_HUGE_2M,
-	[ENGINE_SLOT_FILE] = PLAT_MEM_FILE,
-};
-
-static int check_slot(const struct soft *s, const struct soft_vm *vm,
-		      const struct engine_slot_add *a, struct soft_reply *reply)
-{
-	uint64_t left = s->cfg.memory_bytes - s->memory_used;
-
-	if (a->kind >= VMX_ARRAY_SIZE(mem_kinds))
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_SLOT_FILE,
-				 "unknown kind of slot %u", a->kind);
-	if (a->size_bytes == 0 || a->size_bytes % VMX_PAGE_SIZE != 0)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, VMX_PAGE_SIZE,
-				 "%" PRIu64 " bytes: not a positive multiple of 4096",
-				 a->size_bytes);
-	if (a->file_offset % VMX_PAGE_SIZE != 0 || a->file_offset > INT64_MAX)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_OFFSET, VMX_PAGE_SIZE,
-				 "file offset %" PRIu64 ": not a multiple of 4096", a->file_offset);
-	if (soft_find_slot(vm, a->slot))
-		return soft_fail(reply, -EEXIST, ENGINE_FIELD_SLOT, 0,
-				 "there is a slot of this number");
-	if (vm->slot_count >= SOFT_MAX_SLOTS)
-		return soft_fail(reply, -E2BIG, ENGINE_FIELD_SLOT, SOFT_MAX_SLOTS,
-				 "the VM has %u slots already", SOFT_MAX_SLOTS);
-	if (a->size_bytes > left)
-		return soft_fail(reply, -ENOMEM, ENGINE_FIELD_SIZE, left,
-				 "%" PRIu64 " bytes: the machine has %" PRIu64 " left",
-				 a->size_bytes, left);
-	return 0;
-}
-
-static int create_mem(struct soft *s, const struct engine_slot_add *a, int fd,
-		      struct plat_mem **ret, struct soft_reply *reply)
-{
-	int err;
-
-	err = plat_mem_create(s->plat, mem_kinds[a->kind], a->size_bytes, fd, a->file_offset, ret);
-	if (err == -EFBIG)
-		return soft_fail(reply, err, ENGINE_FIELD_FILE, 0,
-				 "the file ends before offset %" PRIu64 " plus %" PRIu64 " bytes",
-				 a->file_offset, a->size_bytes);
-	if (err)
-		return soft_fail(reply, err,
-				 a->kind == ENGINE_SLOT_FILE ? ENGINE_FIELD_FILE
-							     : ENGINE_FIELD_SIZE,
-				 0, "the host gives no memory for it: %s", strerrordesc_np(-err));
-	return 0;
-}
-
-int soft_slot_new(struct soft *s, struct soft_vm *vm, const struct engine_slot_add *a, int fd,
-		  struct soft_reply *reply)
-{
-	size_t at = slot_position(vm, a->slot);
-	struct soft_slot **slots, *slot;
-	int err = check_slot(s, vm, a, reply);
+	struct plat *plat = soft_of(vm->machine)->plat;
+	int err = plat_mem_create(plat, mem_kinds[slot->kind], slot->core.size, fd, file_offset,
+				  &slot->core.mem);
 
 	if (err)
 		return err;
-	slots = realloc(vm->slots, (vm->slot_count + 1) * sizeof(*slots));
-	if (!slots)
-		return -ENOMEM;
-	vm->slots = slots;
-	slot = calloc(1, sizeof(*slot));
-	if (!slot)
-		return -ENOMEM;
-	err = create_mem(s, a, fd, &slot->core.mem, reply);
-	if (err) {
-		free(slot);
-		return err;
-	}
-	slot->core.id = a->slot;
-	slot->core.size = a->size_bytes;
-	slot->kind = a->kind;
 	slot->huge = plat_mem_is_huge(slot->core.mem);
 	each_extent(slot, count_extent, slot);
-	s->memory_used += a->size_bytes;
-	memmove(&slots[at + 1], &slots[at], (vm->slot_count - at) * sizeof(*slots));
-	slots[at] = slot;
-	vm->slot_count++;
 	return 0;
 }
 
-static void free_slot(struct soft *s, struct soft_slot *slot)
+void soft_slot_close(struct vmm_vm *vm, struct vmm_slot *slot)
 {
-	each_extent(slot, tell_removed, s);
-	s->memory_used -= slot->core.size;
-	plat_mem_destroy(s->plat, slot->core.mem);
-	free(slot);
+	struct soft *f = soft_of(vm->machine);
+
+	each_extent(slot, tell_removed, f->model);
+	plat_mem_destroy(f->plat, slot->core.mem);
+	slot->core.mem = NULL;
 }
 
-void soft_slots_free(struct soft *s, struct soft_vm *vm)
+int soft_slot_read(struct vmm_vm *vm, const struct vmm_slot *slot, uint64_t offset, void *buf,
+		   size_t len)
 {
-	size_t i;
-
-	for (i = 0; i < vm->slot_count; i++)
-		free_slot(s, vm->slots[i]);
-	free(vm->slots);
-	vm->slots = NULL;
-	vm->slot_count = 0;
+	return plat_mem_read(soft_of(vm->machine)->plat, slot->core.mem, offset, buf, len);
 }
 
-void soft_slot_free(struct soft *s, struct soft_vm *vm, struct soft_slot *slot)
+int soft_slot_write(struct vmm_vm *vm, struct vmm_slot *slot, uint64_t offset, const void *buf,
+		    size_t len)
 {
-	size_t at = slot_position(vm, slot->core.id);
-
-	free_slot(s, slot);
-	vm->slot_count--;
-	memmove(&vm->slots[at], &vm->slots[at + 1], (vm->slot_count - at) * sizeof(*vm->slots));
+	return plat_mem_write(soft_of(vm->machine)->plat, slot->core.mem, offset, buf, len);
 }
 
-#define RANGES_AT_A_TIME 64u
-
-/* The first mapped range that names the slot. */
-static bool first_range_of(struct core_as *as, uint32_t number, struct core_range *ret)
+int soft_slot_fill(struct vmm_vm *vm, struct vmm_slot *slot, uint64_t offset, const void *buf,
+		   size_t len)
 {
-	struct core_range ranges[RANGES_AT_A_TIME];
-	gpa_t from = gpa(0);
-	size_t n, i;
-
-	do {
-		n = core_as_ranges(as, from, ranges, RANGES_AT_A_TIME);
-		for (i = 0; i < n; i++) {
-			if (ranges[i].slot != number)
-				continue;
-			*ret = ranges[i];
-			return true;
-		}
-		from = n ? gpa(ranges[n - 1].gpa.v + ranges[n - 1].size) : from;
-	} while (n == RANGES_AT_A_TIME);
-	return false;
+	return plat_mem_fill(soft_of(vm->machine)->plat, slot->core.mem, offset, buf, len);
 }
 
-static int refuse_mapped(struct soft_vm *vm, const struct soft_slot *slot, struct soft_reply *reply)
+/* What the host has given back reads as zeros: the same, whether it will be used again or not. */
+void soft_slot_zero(struct vmm_vm *vm, struct vmm_slot *slot, uint64_t offset, uint64_t bytes,
+		    bool give_back)
 {
-	struct engine_error *e = &reply->error;
-	struct core_range range;
-
-	if (first_range_of(core_vm_as(vm->core), slot->core.id, &range)) {
-		e->existing_first = range.gpa.v;
-		e->existing_last = range.gpa.v + range.size - 1;
-		e->slot = slot->core.id;
-	}
-	return soft_fail(reply, -EBUSY, ENGINE_FIELD_SLOT, 0,
-			 "%" PRIu64 " bytes of it are mapped, first at 0x%" PRIx64 "-0x%" PRIx64
-			 ": unmap them first",
-			 slot->core.mapped_bytes, e->existing_first, e->existing_last);
+	(void)give_back;
+	plat_mem_discard(soft_of(vm->machine)->plat, slot->core.mem, offset, bytes);
 }
 
-int soft_slot_remove(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		     struct soft_reply *reply)
+void soft_slot_written(struct vmm_vm *vm, struct vmm_slot *slot)
 {
-	uint32_t number = rq->req.u.slot_remove.slot;
-	struct soft_slot *slot = soft_find_slot(vm, number);
-
-	if (number == SOFT_RAM_SLOT)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SLOT, 0,
-				 "the VM's own memory goes with the VM");
-	if (!slot)
-		return soft_fail(reply, -ENOENT, ENGINE_FIELD_SLOT, 0, "the VM has no such slot");
-	if (slot->core.mapped_bytes)
-		return refuse_mapped(vm, slot, reply);
-	reply->total = slot->core.size;
-	return soft_slot_erase(s, vm, slot, reply);
-}
-
-int soft_slot_list(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		   struct soft_reply *reply)
-{
-	struct engine_slot_info *info = soft_payload(reply, vm->slot_count, sizeof(*info));
-	size_t i;
-
-	(void)s;
-	(void)rq;
-	if (!info)
-		return -ENOMEM;
-	for (i = 0; i < vm->slot_count; i++) {
-		const struct soft_slot *slot = vm->slots[i];
-
-		info[i] = (struct engine_slot_info){
-			.size_bytes = slot->core.size,
-			.mapped_bytes = slot->core.mapped_bytes,
-			.hpa_first = slot->hpa_first.v,
-			.slot = slot->core.id,
-			.kind = slot->kind,
-			.extents = slot->extents,
-			.huge = slot->huge,
-		};
-	}
-	return 0;
-}
-
-/* --- content ------------------------------------------------------------------------------- */
-
-/* One page's worth of a transfer. */
-struct piece {
-	gpa_t at;
-	uint32_t bytes;
-};
-
-#define PIECES_MAX (ENGINE_MAX_DATA / 4096u + 2u)
-
-/*
- * Where a guest-virtual address lies, as a debugger wants it: the guest's page tables
- * decide, but neither their permissions nor those of the mapping.
- */
-static int locate(struct soft_vm *vm, const struct core_paging_state *ps, uint64_t address,
-		  gpa_t *ret, struct soft_reply *reply)
-{
-	struct core_as *as = core_vm_as(vm->core);
-	struct core_walk_result w;
-	struct core_range range;
-
-	core_walk(as, ps, gva(address), CORE_PROT_R, &w);
-	if (w.outcome == CORE_WALK_OK) {
-		*ret = w.gpa;
-		return 0;
-	}
-	if (w.outcome == CORE_WALK_EPT_VIOLATION && (w.qualification & VMX_BIT(8)) &&
-	    core_as_lookup(as, w.fault_gpa, &range) == 0) {
-		*ret = w.fault_gpa;
-		return 0;
-	}
-	return soft_fail(reply, -EFAULT, ENGINE_FIELD_GVA, address,
-			 "the guest maps nothing at gva 0x%" PRIx64, address);
-}
-
-/* Splits a transfer at pages; all of it must be there before any of it is done. */
-static int split(struct soft_vm *vm, const struct engine_mem_io *io, struct piece *pieces,
-		 size_t *ret_count, struct soft_reply *reply)
-{
-	struct core_paging_state ps;
-	uint64_t address = io->address, end = io->address + io->size_bytes;
-	struct core_range range;
-	size_t n = 0;
-	int err;
-
-	core_vcpu_paging_state(vm->vcpus[io->vcpu].core, &ps);
-	ps.user = false;
-	ps.smap_off = true;
-	while (address != end) {
-		uint64_t left = end - address, room = VMX_PAGE_SIZE - address % VMX_PAGE_SIZE;
-		gpa_t at = gpa(address);
-
-		if (io->kind == ENGINE_ADDR_GVA) {
-			err = locate(vm, &ps, address, &at, reply);
-			if (err)
-				return err;
-		}
-		if (core_as_lookup(core_vm_as(vm->core), at, &range) != 0)
-			return soft_fail(reply, -EFAULT, ENGINE_FIELD_GPA, at.v,
-					 "nothing is mapped at gpa 0x%" PRIx64, at.v);
-		pieces[n++] = (struct piece){at, (uint32_t)(left < room ? left : room)};
-		address += pieces[n - 1].bytes;
-	}
-	*ret_count = n;
-	return 0;
-}
-
-static int check_io(const struct soft_vm *vm, const struct engine_mem_io *io,
-		    struct soft_reply *reply)
-{
-	const struct soft_slot *slot;
-
-	if (io->size_bytes == 0 || io->size_bytes > ENGINE_MAX_DATA)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_DATA,
-				 "%u bytes: 1 to %u are possible", io->size_bytes, ENGINE_MAX_DATA);
-	if (io->kind > ENGINE_ADDR_SLOT)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_ADDR_SLOT,
-				 "unknown kind of address %u", io->kind);
-	if (io->kind == ENGINE_ADDR_SLOT) {
-		slot = soft_find_slot(vm, io->slot);
-		if (!slot)
-			return soft_fail(reply, -ENOENT, ENGINE_FIELD_SLOT, 0,
-					 "the VM has no such slot");
-		if (io->address > slot->core.size || slot->core.size - io->address < io->size_bytes)
-			return soft_fail(reply, -ERANGE, ENGINE_FIELD_OFFSET, slot->core.size,
-					 "offset 0x%" PRIx64 " plus %u bytes is outside the slot's "
-					 "0x%" PRIx64 " bytes",
-					 io->address, io->size_bytes, slot->core.size);
-		return 0;
-	}
-	if (io->vcpu >= vm->vcpu_count)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_VCPU, vm->vcpu_count - 1,
-				 "vcpu %u: the last is %u", io->vcpu, vm->vcpu_count - 1);
-	/* A range may end with the address space, but not wrap. */
-	if (io->address + (io->size_bytes - 1) < io->address)
-		return soft_fail(reply, -ERANGE,
-				 io->kind == ENGINE_ADDR_GVA ? ENGINE_FIELD_GVA : ENGINE_FIELD_GPA,
-				 UINT64_MAX, "0x%" PRIx64 " plus %u bytes wraps", io->address,
-				 io->size_bytes);
-	return 0;
-}
-
-static int transfer(struct soft_vm *vm, const struct engine_mem_io *io, uint8_t *buf, bool write,
-		    struct soft_reply *reply)
-{
-	struct core_as *as = core_vm_as(vm->core);
-	struct piece pieces[PIECES_MAX];
-	size_t count = 0, i;
-	int err = split(vm, io, pieces, &count, reply);
-
-	for (i = 0; i < count && !err; i++) {
-		err = write ? core_guest_write(as, pieces[i].at, buf, pieces[i].bytes)
-			    : core_guest_read(as, pieces[i].at, buf, pieces[i].bytes);
-		buf += pieces[i].bytes;
-	}
-	return err;
-}
-
-int soft_mem_read(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
-{
-	const struct engine_mem_io *io = &rq->req.u.mem;
-	uint8_t *buf;
-	int err = check_io(vm, io, reply);
-
-	if (err)
-		return err;
-	buf = soft_payload(reply, io->size_bytes, 1);
-	if (!buf)
-		return -ENOMEM;
-	if (io->kind == ENGINE_ADDR_SLOT)
-		return plat_mem_read(s->plat, soft_find_slot(vm, io->slot)->core.mem, io->address,
-				     buf, io->size_bytes);
-	return transfer(vm, io, buf, false, reply);
-}
-
-int soft_mem_write(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		   struct soft_reply *reply)
-{
-	const struct engine_mem_io *io = &rq->req.u.mem;
-	int err = check_io(vm, io, reply);
-
-	if (err)
-		return err;
-	if (io->kind == ENGINE_ADDR_SLOT)
-		return plat_mem_write(s->plat, soft_find_slot(vm, io->slot)->core.mem, io->address,
-				      rq->payload, io->size_bytes);
-	return transfer(vm, io, rq->payload, true, reply);
+	each_extent(slot, tell_written, soft_of(vm->machine)->model);
 }

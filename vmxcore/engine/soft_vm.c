@@ -1,186 +1,223 @@
 /* SPDX-License-Identifier: MIT */
-/* A VM's life: listed, started, paused, stopped, deleted. */
-#include "engine/soft_job.h"
+/* The soft backend's VMs and vCPUs. */
+#include "engine/soft.h"
 
 #include <stdlib.h>
 
-/* --- the list, sorted by id --------------------------------------------------------------- */
+/* --- VMs ------------------------------------------------------------------------------------ */
 
-static size_t position(const struct soft *s, uint64_t id)
+int soft_vm_open(struct vmm_vm *vm)
 {
-	size_t low = 0, high = s->vm_count;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (s->vms[mid]->id < id)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
-struct soft_vm *soft_find_vm(struct soft *s, uint64_t id)
-{
-	size_t at = position(s, id);
-
-	return at < s->vm_count && s->vms[at]->id == id ? s->vms[at] : NULL;
-}
-
-static int reserve_place(struct soft *s)
-{
-	size_t room = s->vm_room ? s->vm_room * 2 : 16;
-	struct soft_vm **vms;
-
-	if (s->vm_count < s->vm_room)
-		return 0;
-	vms = realloc(s->vms, room * sizeof(*vms));
-	if (!vms)
-		return -ENOMEM;
-	s->vms = vms;
-	s->vm_room = room;
-	return 0;
-}
-
-int soft_vm_list(struct soft *s, struct soft_vm *vm)
-{
-	int err = reserve_place(s);
+	const struct core_vm_config cfg = {
+		.as = {.max_page_bytes = vm->config.ept_page_bytes,
+		       .accessed_dirty = vm->config.accessed_dirty,
+		       .walk_length = 4},
+		.use_vpid = vm->config.use_vpid,
+	};
+	struct core_cpuid_entry cpuid[CORE_MAX_CPUID_ENTRIES];
+	struct core_vm *core;
+	size_t count;
+	int err = vmm_cpuid(cpuid, &count);
 
 	if (err)
 		return err;
-	vm->id = s->next_vm++;
-	s->vms[s->vm_count++] = vm;
+	err = core_vm_create(soft_of(vm->machine)->core, &cfg, &core);
+	if (err)
+		return err;
+	err = core_vm_set_cpuid(core, cpuid, count);
+	if (err) {
+		core_vm_destroy(core);
+		return err;
+	}
+	vm->back = core;
 	return 0;
 }
 
-/* --- unmaking ------------------------------------------------------------------------------ */
+void soft_vm_close(struct vmm_vm *vm)
+{
+	core_vm_destroy(soft_vm_of(vm));
+	vm->back = NULL;
+}
 
-void soft_vcpu_destroy(struct soft *s, struct core_vcpu *core)
+bool soft_vm_shrink(struct vmm_vm *vm, uint64_t *at, uint64_t max_entries)
+{
+	return core_as_shrink(soft_as_of(vm), at, max_entries);
+}
+
+uint64_t soft_eptp(struct vmm_vm *vm)
+{
+	return core_as_eptp(soft_as_of(vm));
+}
+
+uint64_t soft_table_bytes(struct vmm_vm *vm)
+{
+	return core_as_table_bytes(soft_as_of(vm));
+}
+
+static void copy_stats(const struct core_stats *from, struct core_stats *ret)
+{
+	uint32_t i;
+
+	for (i = 0; i < CORE_STAT_COUNT; i++)
+		ret->v[i] = core_stat_get(from, i);
+}
+
+void soft_as_stats(struct vmm_vm *vm, struct core_stats *ret)
+{
+	copy_stats(core_as_stats(soft_as_of(vm)), ret);
+}
+
+/* --- vCPUs ---------------------------------------------------------------------------------- */
+
+static void destroy_core(struct soft *f, struct core_vcpu *core)
 {
 	int cpu = core_vcpu_active_cpu(core);
 
 	if (cpu >= 0)
-		core_vcpu_deactivate(core, s->processor[cpu].core);
+		core_vcpu_deactivate(core, f->processor[cpu].core);
 	core_vcpu_destroy(core);
 }
 
-static void free_vcpus(struct soft *s, struct soft_vm *vm)
+int soft_vcpu_open(struct vmm_vcpu *v)
 {
-	uint32_t i;
-
-	for (i = 0; i < vm->vcpu_count; i++) {
-		struct soft_vcpu *v = &vm->vcpus[i];
-
-		soft_vcpu_destroy(s, v->core);
-		model_account_forget(s->model, &v->account);
-		s->processor[v->home].vcpus--;
-	}
-	free(vm->vcpus);
-}
-
-/* Takes a VM that is only partly made, too. */
-void soft_vm_free(struct soft *s, struct soft_vm *vm)
-{
-	size_t at = position(s, vm->id), i;
-
-	if (vm->state.state == ENGINE_STATE_RUNNING)
-		soft_set_state(s, vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
-	if (at < s->vm_count && s->vms[at] == vm) {
-		s->vm_count--;
-		memmove(&s->vms[at], &s->vms[at + 1], (s->vm_count - at) * sizeof(*s->vms));
-	}
-	queue_forget(&s->queue, &vm->console_queued);
-	soft_trace_forget(s, vm);
-	free_vcpus(s, vm);
-	if (vm->core) {
-		s->table_bytes -= core_as_table_bytes(core_vm_as(vm->core));
-		core_vm_destroy(vm->core);
-	}
-	soft_slots_free(s, vm);
-	console_fini(&vm->console);
-	soft_blob_put(s, vm->image);
-	for (i = 0; i < ENGINE_MAX_MODULES; i++)
-		soft_blob_put(s, vm->module[i]);
-	free(vm);
-}
-
-/* --- states -------------------------------------------------------------------------------- */
-
-static void run(struct soft *s, struct soft_vm *vm)
-{
-	vm->has_run = true;
-	soft_set_state(s, vm, ENGINE_STATE_RUNNING, ENGINE_REASON_STARTED);
-}
-
-/* After a former run: the RAM is as new. */
-static int run_again(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
-{
-	int err = soft_boot_vcpus(s, vm, reply);
-
-	soft_reset_devices(vm);
-	if (!err)
-		run(s, vm);
-	return err;
-}
-
-/*
- * Starts it as new: after a first run its RAM slot is zeroed and the image put there
- * again. What the client mapped stays mapped: only the slot is new, not the map.
- */
-int soft_vm_start(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
-{
+	struct soft_vcpu *sv = calloc(1, sizeof(*sv));
 	int err;
 
-	(void)rq;
-	if (!vm->config.has_image)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_IMAGE, 0,
-				 "the VM has no image to start; create it with one");
-	if (!vm->has_run) {
-		run(s, vm);
-		return 0;
+	if (!sv)
+		return -ENOMEM;
+	sv->vcpu = v;
+	err = core_vcpu_create(soft_vm_of(v->vm), v->index, &sv->core);
+	if (err) {
+		free(sv);
+		return err;
 	}
-	err = soft_boot_load(s, vm, true, run_again, reply);
-	return err || reply->job ? err : run_again(s, vm, reply);
-}
-
-/* Between two quanta no vCPU is in its guest: the pause holds at once. */
-int soft_vm_pause(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
-{
-	(void)rq;
-	(void)reply;
-	soft_set_state(s, vm, ENGINE_STATE_PAUSED, ENGINE_REASON_USER);
+	v->back = sv;
 	return 0;
 }
 
-int soft_vm_resume(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		   struct soft_reply *reply)
+void soft_vcpu_close(struct vmm_vcpu *v)
 {
-	(void)rq;
-	(void)reply;
-	soft_set_state(s, vm, ENGINE_STATE_RUNNING, ENGINE_REASON_USER);
+	struct soft *f = soft_of(v->vm->machine);
+	struct soft_vcpu *sv = soft_vcpu_of(v);
+
+	if (!sv)
+		return;
+	destroy_core(f, sv->core);
+	model_account_forget(f->model, &sv->account);
+	free(sv);
+	v->back = NULL;
+}
+
+/* Its tag is a fresh one, so no translation of its former life is left either. */
+int soft_vcpu_renew(struct vmm_vcpu *v)
+{
+	struct soft_vcpu *sv = soft_vcpu_of(v);
+	struct core_vcpu *fresh;
+	int err = core_vcpu_create(soft_vm_of(v->vm), v->index, &fresh);
+
+	if (err)
+		return err;
+	destroy_core(soft_of(v->vm->machine), sv->core);
+	sv->core = fresh;
 	return 0;
 }
 
-int soft_vm_stop(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		 struct soft_reply *reply)
+int soft_get_regs(struct vmm_vcpu *v, struct core_regs *ret)
 {
-	(void)rq;
-	(void)reply;
-	if (vm->state.state != ENGINE_STATE_SHUTOFF)
-		soft_set_state(s, vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
+	core_vcpu_get_regs(soft_vcpu_of(v)->core, ret);
 	return 0;
 }
 
-/*
- * As a reset line: the vCPUs and the RAM slot begin anew, all else stays. Nobody sees it
- * shutoff in between, for a STATE event tells the state at the request's end.
- */
-int soft_vm_reset(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
+int soft_set_regs(struct vmm_vcpu *v, const struct core_regs *regs, const char **ret_field)
 {
-	soft_set_state(s, vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
-	return soft_vm_start(s, vm, rq, reply);
+	return core_vcpu_set_regs(soft_vcpu_of(v)->core, regs, ret_field);
+}
+
+int soft_inject(struct vmm_vcpu *v, const struct core_event *event)
+{
+	return core_vcpu_inject(soft_vcpu_of(v)->core, event);
+}
+
+int soft_complete_io(struct vmm_vcpu *v, uint32_t value)
+{
+	core_vcpu_complete_io(soft_vcpu_of(v)->core, value);
+	return 0;
+}
+
+int soft_complete_emulation(struct vmm_vcpu *v, const struct core_regs *regs)
+{
+	return core_vcpu_complete_emulation(soft_vcpu_of(v)->core, regs);
+}
+
+int soft_walk(struct vmm_vcpu *v, gva_t a, uint32_t access, bool user, bool smap_off,
+	      struct core_walk_result *ret)
+{
+	struct core_paging_state ps;
+
+	core_vcpu_paging_state(soft_vcpu_of(v)->core, &ps);
+	ps.user = user;
+	ps.smap_off = smap_off;
+	core_walk(soft_as_of(v->vm), &ps, a, access, ret);
+	return 0;
+}
+
+int soft_vmcs_read(struct vmm_vcpu *v, uint32_t field, uint64_t *ret)
+{
+	struct core_vcpu *core = soft_vcpu_of(v)->core;
+	int cpu = core_vcpu_active_cpu(core);
+
+	if (cpu < 0)
+		return -ENODATA;
+	return core_vcpu_vmcs_read(core, soft_of(v->vm->machine)->processor[cpu].core, field, ret);
+}
+
+/* --- what is known of them ------------------------------------------------------------------ */
+
+void soft_tag(struct vmm_vcpu *v, struct vmm_tag *ret)
+{
+	bool valid;
+	struct core_vpid tag = core_vcpu_vpid(soft_vcpu_of(v)->core, &valid);
+	uint32_t processor = tag.vpid ? tag.cpu : v->home;
+	const struct core_cpu *cpu = soft_of(v->vm->machine)->processor[processor].core;
+
+	*ret = (struct vmm_tag){
+		.vpid = tag.vpid,
+		.valid = valid && tag.vpid,
+		.processor = processor,
+		.generation = tag.generation,
+		.pool_generation = cpu->vpids.generation,
+		.pool_left = core_vpid_left(cpu),
+		.pool_limit = cpu->vpids.limit,
+	};
+}
+
+void soft_vcpu_stats(struct vmm_vcpu *v, struct core_stats *ret,
+		     uint64_t ret_exits[VMX_EXIT_REASONS])
+{
+	struct core_vcpu *core = soft_vcpu_of(v)->core;
+	uint32_t i;
+
+	copy_stats(core_vcpu_stats(core), ret);
+	for (i = 0; i < VMX_EXIT_REASONS; i++)
+		ret_exits[i] = core_vcpu_exit_count(core, i);
+}
+
+bool soft_retired(const struct vmm_vcpu *v, uint64_t *ret)
+{
+	*ret = soft_vcpu_of(v)->account.retired;
+	return true;
+}
+
+/* It never leaves its home. */
+uint32_t soft_processor_of(const struct vmm_vcpu *v)
+{
+	return v->home;
+}
+
+const char *soft_entry_refused(struct vmm_vcpu *v)
+{
+	const struct soft *f = soft_of(v->vm->machine);
+	const char *check = model_entry_refused(f->processor[v->home].hw);
+
+	return check ? check : "no check";
 }

@@ -2,16 +2,15 @@
 /* plat.h over the Linux kernel; see plat/kernel.h. */
 #include <linux/atomic.h>
 #include <linux/build_bug.h>
-#include <linux/capability.h>
-#include <linux/cred.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/irqflags.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/overflow.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/sched/user.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/spinlock.h>
@@ -22,20 +21,31 @@
 
 #define MAX_CPUS 64u
 #define HUGE_ORDER 9u /* 2 MiB */
+#define PAGES_PER_REST 65536u
+
+static unsigned long max_pinned_mib;
+module_param(max_pinned_mib, ulong, 0644);
+MODULE_PARM_DESC(max_pinned_mib, "most MiB of guest memory that may be pinned by all virtual "
+				 "machines together, besides RLIMIT_MEMLOCK (default 0: no limit)");
 
 struct plat {
 	unsigned int cpus;
 	atomic64_t pages;
 	atomic64_t pinned;
+	atomic64_t claimed; /* pinned, or about to be */
 };
 
-/* One entry a 4 KiB page, whatever it was allocated as: extents are found by looking
- * at neighbours. order[] tells what to free: HUGE_ORDER at a block's first page. */
+/*
+ * One entry a 4 KiB page, whatever it was allocated as. run[i]: so many pages from i on are
+ * neighbours in host-physical memory, so that an extent is found at once, under whatever lock.
+ * order[] tells what to free: HUGE_ORDER at a block's first page.
+ */
 struct plat_mem {
 	uint64_t count;
 	struct page **page;
+	u32 *run;
 	u8 *order;
-	struct user_struct *user; /* pinned: who is charged; order is NULL */
+	struct mm_struct *mm; /* pinned: who is charged; order is NULL */
 };
 
 static atomic64_t blocks = ATOMIC64_INIT(0);
@@ -52,6 +62,7 @@ int plat_kernel_create(unsigned int cpus, struct plat **ret)
 	p->cpus = cpus;
 	atomic64_set(&p->pages, 0);
 	atomic64_set(&p->pinned, 0);
+	atomic64_set(&p->claimed, 0);
 	*ret = p;
 	return 0;
 }
@@ -176,6 +187,21 @@ static int mem_alloc_pages(struct plat *p, struct plat_mem *m, enum plat_kernel_
 	return 0;
 }
 
+/* When the pages are all there. */
+static void mem_find_runs(struct plat_mem *m)
+{
+	uint64_t i = m->count;
+
+	while (i-- > 0) {
+		bool goes_on = i + 1 < m->count &&
+			       page_to_pfn(m->page[i + 1]) == page_to_pfn(m->page[i]) + 1;
+
+		m->run[i] = goes_on ? m->run[i + 1] + 1 : 1;
+		if (i % PAGES_PER_REST == 0)
+			cond_resched();
+	}
+}
+
 int plat_kernel_mem_create(struct plat *p, enum plat_kernel_mem kind, uint64_t size,
 			   struct plat_mem **ret)
 {
@@ -189,12 +215,14 @@ int plat_kernel_mem_create(struct plat *p, enum plat_kernel_mem kind, uint64_t s
 		return -ENOMEM;
 	m->count = size >> PAGE_SHIFT;
 	m->page = plat_calloc(m->count, sizeof(struct page *));
+	m->run = plat_calloc(m->count, sizeof(u32));
 	m->order = plat_calloc(m->count, sizeof(u8));
-	if (!m->page || !m->order)
+	if (!m->page || !m->run || !m->order)
 		goto out;
 	err = mem_alloc_pages(p, m, kind);
 	if (err)
 		goto out_pages;
+	mem_find_runs(m);
 	*ret = m;
 	return 0;
 
@@ -202,6 +230,7 @@ out_pages:
 	mem_free_pages(p, m);
 out:
 	plat_free(m->order);
+	plat_free(m->run);
 	plat_free(m->page);
 	plat_free(m);
 	return err;
@@ -211,22 +240,39 @@ out:
 
 #define PIN_PAGES_AT_A_TIME 512ul /* then it may be interrupted */
 
-/* As the kernel's other users of long-term pins do: by user, so that it outlives the mm. */
-static int charge_user(struct user_struct *user, uint64_t pages)
+static void uncharge(struct plat *p, struct mm_struct *mm, uint64_t pages)
 {
-	uint64_t limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
-	uint64_t now = (uint64_t)atomic_long_add_return((long)pages, &user->locked_vm);
+	account_locked_vm(mm, pages, false);
+	atomic64_sub((long)pages, &p->claimed);
+}
 
-	if (now <= limit || capable(CAP_IPC_LOCK))
+/*
+ * As locked memory of the process (VmLck in its status); it may be gone when the pages are let
+ * go of, so its mm_struct is held. The module's own limit holds for everybody.
+ */
+static int charge(struct plat *p, struct mm_struct *mm, uint64_t pages)
+{
+	uint64_t most = (uint64_t)READ_ONCE(max_pinned_mib) << (20 - PAGE_SHIFT);
+	uint64_t all = (uint64_t)atomic64_add_return((long)pages, &p->claimed);
+
+	if ((most == 0 || all <= most) && account_locked_vm(mm, pages, true) == 0)
 		return 0;
-	atomic_long_sub((long)pages, &user->locked_vm);
+	atomic64_sub((long)pages, &p->claimed);
 	return -EPERM;
 }
 
 static void unpin(struct plat *p, struct plat_mem *m, uint64_t pages)
 {
-	/* The guest wrote where no page table of the process's tells. */
-	unpin_user_pages_dirty_lock(m->page, pages, true);
+	uint64_t done = 0;
+
+	while (done < pages) {
+		unsigned long n = min_t(uint64_t, pages - done, PIN_PAGES_AT_A_TIME);
+
+		/* The guest wrote where no page table of the process's tells. */
+		unpin_user_pages_dirty_lock(m->page + done, n, true);
+		done += n;
+		cond_resched();
+	}
 	atomic64_sub((long)pages, &p->pinned);
 }
 
@@ -267,21 +313,25 @@ int plat_kernel_mem_pin(struct plat *p, uint64_t address, uint64_t size, struct 
 	if (!m)
 		return -ENOMEM;
 	m->count = size >> PAGE_SHIFT;
-	m->user = get_uid(current_user());
+	m->mm = current->mm;
+	mmgrab(m->mm);
 	m->page = plat_calloc(m->count, sizeof(struct page *));
-	err = m->page ? charge_user(m->user, m->count) : -ENOMEM;
+	m->run = plat_calloc(m->count, sizeof(u32));
+	err = m->page && m->run ? charge(p, m->mm, m->count) : -ENOMEM;
 	if (err)
 		goto out;
 	err = pin(p, m, address);
 	if (err)
 		goto out_charge;
+	mem_find_runs(m);
 	*ret = m;
 	return 0;
 
 out_charge:
-	atomic_long_sub((long)m->count, &m->user->locked_vm);
+	uncharge(p, m->mm, m->count);
 out:
-	free_uid(m->user);
+	mmdrop(m->mm);
+	plat_free(m->run);
 	plat_free(m->page);
 	plat_free(m);
 	return err;
@@ -294,13 +344,13 @@ uint64_t plat_kernel_pages_pinned(const struct plat *p)
 
 static void mem_release_pages(struct plat *p, struct plat_mem *m)
 {
-	if (!m->user) {
+	if (!m->mm) {
 		mem_free_pages(p, m);
 		return;
 	}
 	unpin(p, m, m->count);
-	atomic_long_sub((long)m->count, &m->user->locked_vm);
-	free_uid(m->user);
+	uncharge(p, m->mm, m->count);
+	mmdrop(m->mm);
 }
 
 void plat_kernel_mem_destroy(struct plat *p, struct plat_mem *m)
@@ -309,6 +359,7 @@ void plat_kernel_mem_destroy(struct plat *p, struct plat_mem *m)
 		return;
 	mem_release_pages(p, m);
 	plat_free(m->order);
+	plat_free(m->run);
 	plat_free(m->page);
 	plat_free(m);
 }
@@ -316,16 +367,12 @@ void plat_kernel_mem_destroy(struct plat *p, struct plat_mem *m)
 int plat_mem_extent(const struct plat_mem *m, uint64_t offset, uint64_t max_bytes, hpa_t *ret_hpa,
 		    uint64_t *ret_bytes)
 {
-	uint64_t first = offset >> PAGE_SHIFT, max = max_bytes >> PAGE_SHIFT, n = 1;
-	unsigned long pfn;
+	uint64_t first = offset >> PAGE_SHIFT, max = max_bytes >> PAGE_SHIFT;
 
 	if (first >= m->count || max == 0 || max > m->count - first)
 		return -ERANGE;
-	pfn = page_to_pfn(m->page[first]);
-	while (n < max && page_to_pfn(m->page[first + n]) == pfn + n)
-		n++;
-	*ret_hpa = hpa((uint64_t)pfn << PAGE_SHIFT);
-	*ret_bytes = n << PAGE_SHIFT;
+	*ret_hpa = hpa((uint64_t)page_to_pfn(m->page[first]) << PAGE_SHIFT);
+	*ret_bytes = min_t(uint64_t, max, m->run[first]) << PAGE_SHIFT;
 	return 0;
 }
 
@@ -462,4 +509,9 @@ void plat_mem_written(struct plat *p, hpa_t addr, uint64_t size)
 void plat_cpu_relax(void)
 {
 	cpu_relax();
+}
+
+void plat_rest(void)
+{
+	cond_resched();
 }
