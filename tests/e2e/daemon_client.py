@@ -15,7 +15,7 @@ import time
 
 BUILD = os.environ.get("HVD_BUILD", "build/release")
 HVD = os.path.join(BUILD, "hvd", "hvd")
-# The same over the kernel module's ioctl layer in a program: its engine is vmx. Of builds that have it.
+# The same, but vmx can be used without a device: over the module's ioctl layer in the program.
 HVD_VMX = os.path.join(BUILD, "tests", "hvd_vmx")
 # sanitizers slow a daemon down; nothing here measures time
 PATIENCE_S = float(os.environ.get("HVD_TEST_PATIENCE_S", "120"))
@@ -156,8 +156,8 @@ class MemFile:
 class Daemon:
     """hvd in a directory of its own; ends, by its process id, with the block."""
 
-    def __init__(self, *options, path=None, engine="soft"):
-        self.program = HVD_VMX if engine == "vmx" else HVD
+    def __init__(self, *options, path=None, engine="soft", program=None):
+        self.program = program or (HVD_VMX if engine == "vmx" else HVD)
         self.options = options
         self.engine = engine
         self.dir = tempfile.mkdtemp(prefix="hvd-test-")

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import unittest
 
-from daemon_client import FLAT_SPIN, HVD, PATIENCE_S, Client, Daemon
+from daemon_client import FLAT_SPIN, HVD, HVD_VMX, PATIENCE_S, Client, Daemon
 
 
 def run(*options):
@@ -93,6 +93,29 @@ class Options(unittest.TestCase):
             self.assertRegex(daemon.log_text(), re.escape(
                 f"on engine {info['engine']['name']}, ") + r"\d+ processors: " + re.escape(
                 f"{info['engine']['reason']}; {info['engine_choice']}\n"))
+
+    def test_engine_with_a_device(self):
+        """auto is vmx; what it does not take makes it soft, with the reason, or is an error."""
+        def start(*options):
+            with Daemon(*options, engine="auto", program=HVD_VMX) as daemon, daemon.client() as c:
+                return c.call("daemon.info"), daemon.log_text()
+
+        info, log = start()
+        self.assertEqual(info["engine"]["name"], "vmx")
+        self.assertEqual([e["taken"] for e in info["engines"]], [True, False])
+        self.assertIn("on engine vmx, 4 processors: ", log)
+        info, log = start("--unsafe-hooks")
+        self.assertEqual(info["engine"]["name"], "soft")
+        self.assertIn("unsafe-hooks", info["engines"][0]["reason"])
+        self.assertIn("unsafe-hooks", info["engine_choice"])
+        self.assertIn("hvd: warning: engine vmx is not available: ", log)
+        with tempfile.TemporaryDirectory() as folder:
+            r = subprocess.run([HVD_VMX, "--socket", os.path.join(folder, "s"), "--engine", "vmx",
+                                "--processors", "64"], stdin=subprocess.DEVNULL,
+                               capture_output=True, text=True, timeout=PATIENCE_S)
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("engine vmx is not available: it does not take an option as it is: one of "
+                      "processors; ", r.stderr)
 
     def test_engine_that_is_asked_for(self):
         """It, or none: with the reason, and what to do about it."""

@@ -6,7 +6,7 @@ import os
 import re
 import unittest
 
-from daemon_client import FLAT_SPIN, HVD_VMX, ApiError, Daemon
+from daemon_client import FLAT_SPIN, ApiError, Daemon
 
 SOURCE = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 PAGE = os.path.join(SOURCE, "docs", "engines.md")
@@ -106,7 +106,6 @@ class Engines(unittest.TestCase):
                 self.assertTrue(may_be_null(self.schemas[name]["properties"][field]))
                 self.assertIsNotNone(seen[name][field])
 
-    @unittest.skipUnless(os.path.exists(HVD_VMX), "this build has no daemon for it")
     def test_under_vmx(self):
         seen = self.look("vmx")
         for member, *_ in table("What is null"):
