@@ -272,7 +272,7 @@ void core_as_count_leaves(struct core_as *as, gpa_t a, uint64_t size, struct cor
 		at = count_table(as, at, end, ret);
 		if (++tables % (LEAVES_PER_HOLD / EPT_ENTRIES) == 0) {
 			plat_unlock(&as->lock);
-			plat_cpu_relax();
+			plat_rest();
 			plat_lock(&as->lock);
 		}
 	}
@@ -345,7 +345,7 @@ int core_as_dirty_harvest(struct core_as *as, struct core_cpu *this_cpu, gpa_t a
 	for (uint64_t at = h.first; at < h.end; at = harvest_leaf(&h, at)) {
 		if (++looked % LEAVES_PER_HOLD == 0) {
 			plat_unlock(&as->lock);
-			plat_cpu_relax();
+			plat_rest();
 			plat_lock(&as->lock);
 		}
 	}

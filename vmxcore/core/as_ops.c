@@ -168,6 +168,8 @@ static int edit_one(struct as_change *c, const struct core_map_op *op)
 	return 0;
 }
 
+#define OPS_PER_REST 1024u
+
 /* In the order that was asked for: what is wrong is the first operation that can't be done. */
 static int edit_as_given(struct as_change *c)
 {
@@ -175,6 +177,8 @@ static int edit_as_given(struct as_change *c)
 		const struct core_map_op *op = &c->ops[i];
 		int rc = edit_one(c, op);
 
+		if (i % OPS_PER_REST == OPS_PER_REST - 1)
+			plat_rest();
 		if (rc) {
 			c->conflict.op_index = (uint32_t)i;
 			c->conflict.requested_first = op->gpa.v;
@@ -204,6 +208,8 @@ static int edit_by_address(struct as_change *c)
 	for (size_t i = 0; i < c->count && rc == 0; i++) {
 		if (i + OPS_AHEAD < c->count)
 			__builtin_prefetch(&c->ops[c->order[i + OPS_AHEAD].index]);
+		if (i % OPS_PER_REST == OPS_PER_REST - 1)
+			plat_rest();
 		rc = edit_one(c, &c->ops[c->order[i].index]);
 	}
 	return rc;

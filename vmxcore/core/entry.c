@@ -48,6 +48,16 @@ static void start_timer(struct core_vcpu *v, uint64_t budget_ticks)
 	load_timer(v);
 }
 
+static uint64_t ticks_left(struct core_vcpu *v)
+{
+	uint64_t units = v->timer_more;
+
+	if (!(v->exit & VMEXIT_SAVE_PREEMPTION_TIMER))
+		return 0;
+	units += vcpu_vmread(v, VMCS_PREEMPTION_TIMER);
+	return units << vcpu_caps(v)->preemption_rate;
+}
+
 enum exit_step exit_preemption_timer(struct core_vcpu *v, struct core_run_exit *ret)
 {
 	if (v->timer_more == 0)
@@ -162,7 +172,7 @@ static void flush_tag(struct core_vcpu *v, struct core_cpu *cpu)
 	if (core_vpid_valid(cpu, &v->tag) &&
 	    (!vcpu_caps(v)->invvpid_single ||
 	     inval_invvpid(cpu, HW_INVVPID_SINGLE, v->tag.vpid, gva(0), &origin) < 0))
-		v->tag.vpid = 0;
+		vcpu_set_tag(v, &(const struct core_vpid){0});
 }
 
 /*
@@ -172,6 +182,7 @@ static void flush_tag(struct core_vcpu *v, struct core_cpu *cpu)
 static void prepare_tlb(struct core_vcpu *v, struct core_cpu *cpu)
 {
 	bool flush = v->flush_tlb;
+	struct core_vpid tag;
 
 	v->flush_tlb = false;
 	/* Without VPID, the entry itself invalidates. */
@@ -179,7 +190,9 @@ static void prepare_tlb(struct core_vcpu *v, struct core_cpu *cpu)
 		return;
 	if (flush)
 		flush_tag(v, cpu);
-	if (core_vpid_take(cpu, &v->tag, &v->vm->trace, v->index)) {
+	tag = v->tag;
+	if (core_vpid_take(cpu, &tag, &v->vm->trace, v->index)) {
+		vcpu_set_tag(v, &tag);
 		core_stat_add(&v->stats, CORE_STAT_VPIDS_TAKEN, 1);
 		vcpu_vmwrite(v, VMCS_VPID, v->tag.vpid);
 	}
@@ -319,6 +332,7 @@ void core_vcpu_run(struct core_vcpu *v, struct core_cpu *cpu, uint64_t budget_ti
 		;
 	if (ret->reason != CORE_RUN_ENTRY_FAILED || ret->exit_reason != 0)
 		fill_report(v, ret);
+	ret->ticks_left = ticks_left(v);
 	vcpu_need(v, REG_ALL);
 	ret->rip = v->regs.rip;
 }

@@ -68,6 +68,8 @@ uint64_t ept_free_tables(struct ept *ept, uint64_t *table, hpa_t addr, unsigned 
 	}
 	plat_page_free(ept->plat, table, addr);
 	plat_store(&ept->tables, ept->tables - 1);
+	if (level > 1)
+		plat_rest();
 	return freed;
 }
 

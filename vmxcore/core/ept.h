@@ -112,7 +112,8 @@ struct ept_place {
 void ept_find(const struct ept *ept, uint64_t a, struct ept_place *ret);
 /* The entry of this level for a; NULL where there is no table of it. */
 uint64_t *ept_entry(const struct ept *ept, uint64_t a, unsigned level);
-/* Frees a table, whose entries are of this level, and those below it. Returns how many. */
+/* Frees a table, whose entries are of this level, and those below it. Returns how many. May
+ * sleep. */
 uint64_t ept_free_tables(struct ept *ept, uint64_t *table, hpa_t addr, unsigned level);
 /* The table that a present, non-leaf entry points to. */
 uint64_t *ept_table(const struct ept *ept, uint64_t entry);

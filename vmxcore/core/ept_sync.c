@@ -13,6 +13,7 @@
 
 /* Entries handled between two moments at which others get the lock. */
 #define ENTRIES_PER_HOLD 8192u
+#define TABLES_PER_REST (ENTRIES_PER_HOLD / EPT_ENTRIES)
 
 #define AD_BITS EPT_AD_BITS
 
@@ -92,16 +93,23 @@ void ept_judge(struct ept_sync *s, unsigned level, uint64_t first, uint64_t old,
 		judge(s, level, first, old, new);
 }
 
-/* Lets others have the lock. The address space's mutex keeps the tables as they are. */
+/*
+ * Lets others have the lock, and the processor. The address space's mutex keeps the tables
+ * as they are.
+ */
 static void take_breath(struct ept_sync *s, uint64_t entries)
 {
+	bool locked = !s->dry && s->lock;
+
 	s->since_break += entries;
-	if (s->dry || !s->lock || s->since_break < ENTRIES_PER_HOLD)
+	if (s->since_break < ENTRIES_PER_HOLD)
 		return;
 	s->since_break = 0;
-	plat_unlock(s->lock);
-	plat_cpu_relax();
-	plat_lock(s->lock);
+	if (locked)
+		plat_unlock(s->lock);
+	plat_rest();
+	if (locked)
+		plat_lock(s->lock);
 }
 
 /* --- tables come and go ----------------------------------------------------------------- */
@@ -451,5 +459,7 @@ void ept_release_unlinked(struct ept *ept, struct ept_unlinked *unlinked, size_t
 		}
 		plat_page_free(ept->plat, u->page.ptr, u->page.addr);
 		plat_store(&ept->tables, ept->tables - 1);
+		if (i % TABLES_PER_REST == TABLES_PER_REST - 1)
+			plat_rest();
 	}
 }

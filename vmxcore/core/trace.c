@@ -39,7 +39,8 @@ static struct core_trace_record *replace(struct core_trace *t,
 	return old;
 }
 
-int core_trace_set(struct core_trace *t, const struct core_trace_settings *settings)
+int core_trace_replace(struct core_trace *t, const struct core_trace_settings *settings,
+		       uint64_t *ret_untold)
 {
 	static const struct core_trace_settings off;
 	struct core_trace_record *ring = NULL, *old;
@@ -56,10 +57,18 @@ int core_trace_set(struct core_trace *t, const struct core_trace_settings *setti
 			return -ENOMEM;
 	}
 	plat_lock(&t->lock);
+	*ret_untold = t->seq - t->told;
 	old = replace(t, settings, ring);
 	plat_unlock(&t->lock);
 	plat_free(old);
 	return 0;
+}
+
+int core_trace_set(struct core_trace *t, const struct core_trace_settings *settings)
+{
+	uint64_t untold;
+
+	return core_trace_replace(t, settings, &untold);
 }
 
 /* --- recording ----------------------------------------------------------------------------- */

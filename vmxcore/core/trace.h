@@ -105,6 +105,9 @@ void core_trace_fini(struct core_trace *t);
  * there is not; -ENOMEM: nothing has changed. May sleep.
  */
 int core_trace_set(struct core_trace *t, const struct core_trace_settings *settings);
+/* The same, and tells core_trace_untold() of the very moment of the change. */
+int core_trace_replace(struct core_trace *t, const struct core_trace_settings *settings,
+		       uint64_t *ret_untold);
 /*
  * Takes at most max records, oldest first; returns how many. *ret_lost: records lost between
  * the last one that was taken before and the first of these (or now, if there is none); a gap

@@ -188,10 +188,33 @@ uint64_t core_vcpu_exit_count(const struct core_vcpu *v, uint32_t basic_reason)
 	return basic_reason < VMX_EXIT_REASONS ? plat_load(&v->exits[basic_reason]) : 0;
 }
 
+/* A reader that finds the count odd, or moved, has not seen one tag: it looks again. */
+void vcpu_set_tag(struct core_vcpu *v, const struct core_vpid *tag)
+{
+	uint32_t moves = v->tag_moves;
+
+	plat_store(&v->tag_moves, moves + 1);
+	plat_store_release(&v->tag.generation, tag->generation);
+	plat_store_release(&v->tag.cpu, tag->cpu);
+	plat_store_release(&v->tag.vpid, tag->vpid);
+	plat_store_release(&v->tag_moves, moves + 2);
+}
+
 struct core_vpid core_vcpu_vpid(const struct core_vcpu *v, bool *ret_valid)
 {
 	const struct core *core = v->vm->core;
+	struct core_vpid tag;
+	uint32_t moves;
 
-	*ret_valid = core_vpid_valid(&core->cpus[v->tag.cpu], &v->tag);
-	return v->tag;
+	for (;;) {
+		moves = plat_load_acquire(&v->tag_moves);
+		tag.generation = plat_load_acquire(&v->tag.generation);
+		tag.cpu = plat_load_acquire(&v->tag.cpu);
+		tag.vpid = plat_load_acquire(&v->tag.vpid);
+		if (!(moves & 1) && plat_load(&v->tag_moves) == moves)
+			break;
+		plat_cpu_relax();
+	}
+	*ret_valid = core_vpid_valid(&core->cpus[tag.cpu], &tag);
+	return tag;
 }

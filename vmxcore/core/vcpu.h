@@ -91,6 +91,8 @@ struct core_run_exit {
 	struct core_io io;
 	uint32_t intr_info, intr_error; /* VM-exit interruption information */
 	uint32_t vectoring_info, vectoring_error;
+	uint64_t ticks_left; /* of the budget, where the processor counts down across exits
+			      * (core_caps.save_preemption_timer); else 0 */
 };
 
 /* Allocates VMCS and MSR area, sets the controls. -ENOMEM. May sleep. */
@@ -152,7 +154,7 @@ void core_vcpu_complete_io(struct core_vcpu *vcpu, uint32_t value);
  * them (core_vcpu_set_regs semantics). Interrupt shadow is cleared. */
 int core_vcpu_complete_emulation(struct core_vcpu *vcpu, const struct core_regs *regs);
 
-/* Statistics. */
+/* Statistics, also while it runs: each number for itself, and the tag in one piece. */
 struct core_stats *core_vcpu_stats(struct core_vcpu *vcpu);
 uint64_t core_vcpu_exit_count(const struct core_vcpu *vcpu, uint32_t basic_reason);
 /* The tag it last had; *ret_valid tells whether it still is valid there. vpid 0: none. */

@@ -103,7 +103,8 @@ struct core_vcpu {
 	uint32_t pin, proc, exit; /* as they are in the VMCS */
 	uint64_t timer_more;	  /* preemption-timer units beyond what the field holds */
 	uint32_t timer_value;	  /* written at the run's start */
-	struct core_vpid tag;
+	struct core_vpid tag;	  /* vcpu_set_tag() only */
+	uint32_t tag_moves;	  /* odd: tag is being changed. For who looks while it runs */
 	struct core_regs regs;
 	struct hw_host_state host; /* as it is in the VMCS */
 	struct vcpu_events events;
@@ -132,6 +133,9 @@ void vcpu_write_host_state(struct core_vcpu *v, bool all);
 void vcpu_write_controls(struct core_vcpu *v);
 /* Sets a control field, if it isn't so already. */
 void vcpu_set_control(struct core_vcpu *v, uint32_t field, uint32_t *current, uint32_t value);
+
+/* On the processor that runs it; others may look (core_vcpu_vpid()). */
+void vcpu_set_tag(struct core_vcpu *v, const struct core_vpid *tag);
 
 /* PDPTEs of PAE paging at cr3. -EFAULT not in memory, -EINVAL a reserved bit is set. */
 int vcpu_read_pdptes(struct core_vcpu *v, uint64_t cr3, uint64_t ret[4]);

@@ -25,7 +25,8 @@ void core_vpid_pool_init(struct core_vpid_pool *pool, uint32_t limit)
 
 bool core_vpid_valid(const struct core_cpu *cpu, const struct core_vpid *tag)
 {
-	return tag->vpid != 0 && tag->cpu == cpu->id && tag->generation == cpu->vpids.generation;
+	return tag->vpid != 0 && tag->cpu == cpu->id &&
+	       tag->generation == core_vpid_generation(cpu);
 }
 
 static void begin_generation(struct core_cpu *cpu, struct core_trace *trace, uint32_t vcpu)
@@ -37,8 +38,9 @@ static void begin_generation(struct core_cpu *cpu, struct core_trace *trace, uin
 	 * only where all-context INVVPID is offered. */
 	(void)inval_invvpid(cpu, HW_INVVPID_ALL, 0, gva(0), &origin);
 	core_stat_add(&cpu->stats, CORE_STAT_VPID_RECYCLES, 1);
-	cpu->vpids.generation++;
-	cpu->vpids.next = 1;
+	/* Others may look: in between, the new generation has none left. */
+	plat_store(&cpu->vpids.generation, cpu->vpids.generation + 1);
+	plat_store_release(&cpu->vpids.next, 1);
 }
 
 bool core_vpid_take(struct core_cpu *cpu, struct core_vpid *tag, struct core_trace *trace,
@@ -52,13 +54,21 @@ bool core_vpid_take(struct core_cpu *cpu, struct core_vpid *tag, struct core_tra
 		begin_generation(cpu, trace, vcpu);
 	tag->generation = pool->generation;
 	tag->cpu = cpu->id;
-	tag->vpid = (uint16_t)pool->next++;
+	tag->vpid = (uint16_t)pool->next;
+	plat_store(&pool->next, pool->next + 1);
 	return true;
+}
+
+uint64_t core_vpid_generation(const struct core_cpu *cpu)
+{
+	return plat_load(&cpu->vpids.generation);
 }
 
 uint32_t core_vpid_left(const struct core_cpu *cpu)
 {
 	const struct core_vpid_pool *pool = &cpu->vpids;
 
-	return pool->next > pool->limit ? 0 : pool->limit - pool->next + 1;
+	uint32_t next = plat_load_acquire(&pool->next);
+
+	return next > pool->limit ? 0 : pool->limit - next + 1;
 }

@@ -26,7 +26,12 @@ bool core_vpid_valid(const struct core_cpu *cpu, const struct core_vpid *tag);
  */
 bool core_vpid_take(struct core_cpu *cpu, struct core_vpid *tag, struct core_trace *trace,
 		    uint32_t vcpu);
-/* VPIDs still to hand out before the next generation. */
+/* VPIDs still to hand out before the next generation. Also while its processor hands them out. */
 uint32_t core_vpid_left(const struct core_cpu *cpu);
+/*
+ * The generation now. Who has asked for core_vpid_left() before gets no older one than
+ * that belongs to; between the two steps of a recycling a new one has none left.
+ */
+uint64_t core_vpid_generation(const struct core_cpu *cpu);
 
 #endif

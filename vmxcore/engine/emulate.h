@@ -3,14 +3,13 @@
  * One instruction of a guest, executed by the VMM after a VM exit that core can't
  * complete: string I/O, or an access to a guest-physical address that nothing maps.
  *
- * It reads guest memory through the mappings and writes it through
- * core_guest_write(); it has no TLB and no code cache, and counts nothing there.
+ * It reads and writes guest memory through the backend; it has no TLB and no code cache,
+ * and counts nothing there.
  */
 #ifndef VMXCORE_ENGINE_EMULATE_H
 #define VMXCORE_ENGINE_EMULATE_H
 
-#include "core/as.h"
-#include "core/vcpu.h"
+#include "engine/backend.h"
 
 struct emulator;
 
@@ -40,10 +39,11 @@ struct emulate_result {
 	char text[96];		/* BROKEN */
 };
 
-/* NULL: out of memory. plat is the machine whose memory vCPUs run in. */
-struct emulator *emulator_new(struct plat *plat);
+/* NULL: out of memory. One thread at a time. */
+struct emulator *emulator_new(const struct backend *backend);
 void emulator_delete(struct emulator *em);
-void emulate_one(struct emulator *em, struct core_vcpu *vcpu, const struct core_run_exit *why,
+/* By the thread that ran it, with the VM's lock. */
+void emulate_one(struct emulator *em, struct vmm_vcpu *vcpu, const struct core_run_exit *why,
 		 const struct emulate_io *io, struct emulate_result *ret);
 
 #endif

@@ -65,6 +65,28 @@ static u32 capabilities(const struct core_caps *c)
 	       (c->preemption_timer ? VMXCORE_CAP_PREEMPTION_TIMER : 0);
 }
 
+u32 dev_invalidations(const struct core_caps *c)
+{
+	const bool offered[] = {
+		c->invept_single,  c->invept_all,  c->invvpid_address,
+		c->invvpid_single, c->invvpid_all, c->invvpid_keep_global,
+	};
+	u32 bits = 0;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(offered); i++)
+		bits |= (u32)offered[i] << i;
+	return bits;
+}
+
+/* VPIDs are taken where none is kept in step with: see core/vpid.h for what two reads give. */
+void dev_pool_read(const struct core_cpu *cpu, struct dev_pool *ret)
+{
+	ret->left = core_vpid_left(cpu);
+	ret->generation = core_vpid_generation(cpu);
+	ret->limit = cpu->vpids.limit;
+}
+
 static u32 processors_online(const struct core *core)
 {
 	u32 n = 0;
@@ -79,13 +101,15 @@ static u32 processors_online(const struct core *core)
 static long get_info(void *object, void *arg)
 {
 	struct vmxcore_info *info = arg;
+	const struct core_caps *caps;
 	int err = machine_get();
 
 	if (err)
 		return err;
+	caps = &machine_core()->caps;
 	*info = (struct vmxcore_info){
 		.abi = VMXCORE_ABI,
-		.capabilities = capabilities(&machine_core()->caps),
+		.capabilities = capabilities(caps),
 		.processors = processors_online(machine_core()),
 		.max_vcpus_per_vm = DEV_MAX_VCPUS,
 		.max_slots_per_vm = DEV_MAX_SLOTS,
@@ -95,6 +119,8 @@ static long get_info(void *object, void *arg)
 		.max_slot_bytes = PLAT_KERNEL_MEM_MAX,
 		.pinned_bytes = plat_kernel_pages_pinned(machine_plat()) << PAGE_SHIFT,
 		.vms = dev_vm_count(),
+		.invalidations = dev_invalidations(caps),
+		.vpid_limit = caps->vpid ? machine_core()->cpus[0].vpids.limit : 0,
 	};
 	machine_put();
 	return 0;

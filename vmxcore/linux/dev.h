@@ -62,6 +62,15 @@ void dev_vm_put(struct dev_vm *vm);
 unsigned int dev_vm_count(void);
 /* The caller is the process that made it. */
 bool dev_vm_is_mine(const struct dev_vm *vm);
+/* A processor's pool of VPIDs, also while it hands them out. */
+struct dev_pool {
+	u64 generation;
+	u32 left, limit;
+};
+
+void dev_pool_read(const struct core_cpu *cpu, struct dev_pool *ret);
+/* Bit n: the processors offer kind n of struct vmxcore_invalidate. */
+u32 dev_invalidations(const struct core_caps *caps);
 /* The core_cpu of the processor that the caller can't leave now; NULL: none, offline. */
 struct core_cpu *dev_this_cpu(void);
 

@@ -173,6 +173,30 @@ static void fill_exit(struct vmxcore_run *out, const struct core_run_exit *x)
 	out->io_value = x->io.value;
 }
 
+/* What the exit wanted of the caller; -EINVAL: it was not IO, or has been completed. */
+static int complete_last(struct dev_vcpu *v, u32 value)
+{
+	if (!v->io_pending)
+		return -EINVAL;
+	v->io_pending = false;
+	core_vcpu_complete_io(v->core, value);
+	return 0;
+}
+
+static long complete_io(void *object, void *arg)
+{
+	const struct vmxcore_complete_io *c = arg;
+
+	return c->pad ? -EINVAL : complete_last(object, c->value);
+}
+
+/* Where it ran, and where its VPID is from. */
+static void fill_place(struct vmxcore_run *out, int cpu)
+{
+	out->processor = (u32)cpu;
+	out->pool_generation = cpu < 0 ? 0 : core_vpid_generation(&machine_core()->cpus[cpu]);
+}
+
 static long run(void *object, void *arg)
 {
 	struct dev_vcpu *v = object;
@@ -182,18 +206,21 @@ static long run(void *object, void *arg)
 
 	if (r->complete > 1)
 		return -EINVAL;
-	if (r->complete) {
-		if (!v->io_pending)
-			return -EINVAL;
-		v->io_pending = false;
-		core_vcpu_complete_io(v->core, r->io_in_value);
-	}
+	if (r->complete && complete_last(v, r->io_in_value))
+		return -EINVAL;
 	err = runner_run(v->runner, r->budget_ticks, &x);
 	if (err)
 		return err == -ESHUTDOWN ? -ENODEV : err;
 	v->io_pending = x.reason == CORE_RUN_IO;
 	fill_exit(r, &x);
-	r->processor = (u32)core_vcpu_active_cpu(v->core);
+	fill_place(r, core_vcpu_active_cpu(v->core));
+	return 0;
+}
+
+/* Needs no turn, for it ends another's. */
+static long kick(void *object, void *arg)
+{
+	runner_interrupt(((struct dev_vcpu *)object)->runner);
 	return 0;
 }
 
@@ -288,21 +315,26 @@ static void fill_vpid(struct dev_vcpu *v, struct vmxcore_vcpu_stats *s)
 {
 	bool valid = false;
 	struct core_vpid tag = core_vcpu_vpid(v->core, &valid);
-	const struct core_vpid_pool *pool;
+	struct dev_pool pool;
 
 	s->vpid = tag.vpid;
 	s->vpid_valid = valid;
 	s->vpid_generation = tag.generation;
 	if (!tag.vpid || tag.cpu >= machine_core()->nr_cpus)
 		return;
-	pool = &machine_core()->cpus[tag.cpu].vpids;
-	s->pool_generation = READ_ONCE(pool->generation);
-	s->pool_limit = pool->limit;
-	s->pool_left = pool->limit + 1 - min(READ_ONCE(pool->next), pool->limit + 1);
+	dev_pool_read(&machine_core()->cpus[tag.cpu], &pool);
+	s->pool_generation = pool.generation;
+	s->pool_limit = pool.limit;
+	s->pool_left = pool.left;
 }
 
 static_assert(CORE_STAT_COUNT <= VMX_EXIT_REASONS);
 
+/*
+ * Needs no turn: a counter is one atomic word, which stands for itself; the tag is read in
+ * one piece, or again (core_vcpu_vpid()); where the vCPU is and what its processor's pool has
+ * left is as of the moment each is read.
+ */
 static long vcpu_stats(void *object, void *arg)
 {
 	struct dev_vcpu *v = object;
@@ -330,8 +362,13 @@ static long vcpu_stats(void *object, void *arg)
 	return 0;
 }
 
-/* --- the descriptor ------------------------------------------------------------------------------
- */
+/* --- the descriptor -------------------------------------------------------------------------- */
+
+/* Without the vCPU's lock: they touch nothing that a run changes, but what may be read then. */
+static const struct dev_ioctl free_rows[] = {
+	{VMXCORE_KICK, kick},
+	{VMXCORE_VCPU_STATS, vcpu_stats},
+};
 
 static const struct dev_ioctl rows[] = {
 	{VMXCORE_RUN, run},
@@ -339,8 +376,8 @@ static const struct dev_ioctl rows[] = {
 	{VMXCORE_SET_REGS, set_regs, .out_on_error = true},
 	{VMXCORE_INJECT, inject},
 	{VMXCORE_WALK, walk},
-	{VMXCORE_VCPU_STATS, vcpu_stats},
 	{VMXCORE_VMCS_READ, vmcs_read},
+	{VMXCORE_COMPLETE_IO, complete_io},
 };
 
 static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -350,11 +387,9 @@ static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 	if (!dev_vm_is_mine(v->vm))
 		return -EXDEV;
-	/* The one that needs no turn, for it ends another's. */
-	if (cmd == VMXCORE_KICK) {
-		runner_interrupt(v->runner);
-		return 0;
-	}
+	r = dev_ioctl(free_rows, ARRAY_SIZE(free_rows), v, cmd, arg);
+	if (r != -ENOTTY)
+		return r;
 	if (!mutex_trylock(&v->lock))
 		return -EBUSY;
 	r = dev_ioctl(rows, ARRAY_SIZE(rows), v, cmd, arg);

@@ -22,6 +22,7 @@
 
 #define MAX_CPUS 64u
 #define HUGE_ORDER 9u /* 2 MiB */
+#define PAGES_PER_REST 65536u
 
 struct plat {
 	unsigned int cpus;
@@ -29,11 +30,15 @@ struct plat {
 	atomic64_t pinned;
 };
 
-/* One entry a 4 KiB page, whatever it was allocated as: extents are found by looking
- * at neighbours. order[] tells what to free: HUGE_ORDER at a block's first page. */
+/*
+ * One entry a 4 KiB page, whatever it was allocated as. run[i]: so many pages from i on are
+ * neighbours in host-physical memory, so that an extent is found at once, under whatever lock.
+ * order[] tells what to free: HUGE_ORDER at a block's first page.
+ */
 struct plat_mem {
 	uint64_t count;
 	struct page **page;
+	u32 *run;
 	u8 *order;
 	struct user_struct *user; /* pinned: who is charged; order is NULL */
 };
@@ -176,6 +181,21 @@ static int mem_alloc_pages(struct plat *p, struct plat_mem *m, enum plat_kernel_
 	return 0;
 }
 
+/* When the pages are all there. */
+static void mem_find_runs(struct plat_mem *m)
+{
+	uint64_t i = m->count;
+
+	while (i-- > 0) {
+		bool goes_on = i + 1 < m->count &&
+			       page_to_pfn(m->page[i + 1]) == page_to_pfn(m->page[i]) + 1;
+
+		m->run[i] = goes_on ? m->run[i + 1] + 1 : 1;
+		if (i % PAGES_PER_REST == 0)
+			cond_resched();
+	}
+}
+
 int plat_kernel_mem_create(struct plat *p, enum plat_kernel_mem kind, uint64_t size,
 			   struct plat_mem **ret)
 {
@@ -189,12 +209,14 @@ int plat_kernel_mem_create(struct plat *p, enum plat_kernel_mem kind, uint64_t s
 		return -ENOMEM;
 	m->count = size >> PAGE_SHIFT;
 	m->page = plat_calloc(m->count, sizeof(struct page *));
+	m->run = plat_calloc(m->count, sizeof(u32));
 	m->order = plat_calloc(m->count, sizeof(u8));
-	if (!m->page || !m->order)
+	if (!m->page || !m->run || !m->order)
 		goto out;
 	err = mem_alloc_pages(p, m, kind);
 	if (err)
 		goto out_pages;
+	mem_find_runs(m);
 	*ret = m;
 	return 0;
 
@@ -202,6 +224,7 @@ out_pages:
 	mem_free_pages(p, m);
 out:
 	plat_free(m->order);
+	plat_free(m->run);
 	plat_free(m->page);
 	plat_free(m);
 	return err;
@@ -225,8 +248,16 @@ static int charge_user(struct user_struct *user, uint64_t pages)
 
 static void unpin(struct plat *p, struct plat_mem *m, uint64_t pages)
 {
-	/* The guest wrote where no page table of the process's tells. */
-	unpin_user_pages_dirty_lock(m->page, pages, true);
+	uint64_t done = 0;
+
+	while (done < pages) {
+		unsigned long n = min_t(uint64_t, pages - done, PIN_PAGES_AT_A_TIME);
+
+		/* The guest wrote where no page table of the process's tells. */
+		unpin_user_pages_dirty_lock(m->page + done, n, true);
+		done += n;
+		cond_resched();
+	}
 	atomic64_sub((long)pages, &p->pinned);
 }
 
@@ -269,12 +300,14 @@ int plat_kernel_mem_pin(struct plat *p, uint64_t address, uint64_t size, struct 
 	m->count = size >> PAGE_SHIFT;
 	m->user = get_uid(current_user());
 	m->page = plat_calloc(m->count, sizeof(struct page *));
-	err = m->page ? charge_user(m->user, m->count) : -ENOMEM;
+	m->run = plat_calloc(m->count, sizeof(u32));
+	err = m->page && m->run ? charge_user(m->user, m->count) : -ENOMEM;
 	if (err)
 		goto out;
 	err = pin(p, m, address);
 	if (err)
 		goto out_charge;
+	mem_find_runs(m);
 	*ret = m;
 	return 0;
 
@@ -282,6 +315,7 @@ out_charge:
 	atomic_long_sub((long)m->count, &m->user->locked_vm);
 out:
 	free_uid(m->user);
+	plat_free(m->run);
 	plat_free(m->page);
 	plat_free(m);
 	return err;
@@ -309,6 +343,7 @@ void plat_kernel_mem_destroy(struct plat *p, struct plat_mem *m)
 		return;
 	mem_release_pages(p, m);
 	plat_free(m->order);
+	plat_free(m->run);
 	plat_free(m->page);
 	plat_free(m);
 }
@@ -316,16 +351,12 @@ void plat_kernel_mem_destroy(struct plat *p, struct plat_mem *m)
 int plat_mem_extent(const struct plat_mem *m, uint64_t offset, uint64_t max_bytes, hpa_t *ret_hpa,
 		    uint64_t *ret_bytes)
 {
-	uint64_t first = offset >> PAGE_SHIFT, max = max_bytes >> PAGE_SHIFT, n = 1;
-	unsigned long pfn;
+	uint64_t first = offset >> PAGE_SHIFT, max = max_bytes >> PAGE_SHIFT;
 
 	if (first >= m->count || max == 0 || max > m->count - first)
 		return -ERANGE;
-	pfn = page_to_pfn(m->page[first]);
-	while (n < max && page_to_pfn(m->page[first + n]) == pfn + n)
-		n++;
-	*ret_hpa = hpa((uint64_t)pfn << PAGE_SHIFT);
-	*ret_bytes = n << PAGE_SHIFT;
+	*ret_hpa = hpa((uint64_t)page_to_pfn(m->page[first]) << PAGE_SHIFT);
+	*ret_bytes = min_t(uint64_t, max, m->run[first]) << PAGE_SHIFT;
 	return 0;
 }
 
@@ -462,4 +493,9 @@ void plat_mem_written(struct plat *p, hpa_t addr, uint64_t size)
 void plat_cpu_relax(void)
 {
 	cpu_relax();
+}
+
+void plat_rest(void)
+{
+	cond_resched();
 }

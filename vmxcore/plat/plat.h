@@ -87,5 +87,10 @@ void plat_cpu_kick(struct plat *p, unsigned cpu);
 void plat_mem_written(struct plat *p, hpa_t addr, uint64_t size);
 /* Called while spinning for another processor's acknowledgement. Atomic. */
 void plat_cpu_relax(void);
+/*
+ * Called by long work every few thousand entries, with no plat_lock held: others that want
+ * the processor get it. May sleep.
+ */
+void plat_rest(void);
 
 #endif

@@ -73,6 +73,12 @@ void plat_cpu_relax(void)
 		sched_yield();
 }
 
+/* The scheduler takes the processor without being asked. */
+void plat_rest(void)
+{
+	plat_cpu_relax();
+}
+
 void plat_lock_init(struct plat_lock *l)
 {
 	*l = (struct plat_lock){0};

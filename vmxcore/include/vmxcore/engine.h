@@ -546,7 +546,8 @@ struct engine_trace_read {
  */
 struct engine_trace_record {
 	uint64_t seq;	     /* of the VM, since tracing was set: lost ones leave a gap */
-	uint64_t guest_time; /* instructions retired by the VM */
+	uint64_t guest_time; /* instructions retired by the VM; UINT64_MAX: not observable */
+	uint64_t time_ns; /* host, CLOCK_MONOTONIC; UINT64_MAX: the engine's time is guest time */
 	uint64_t rip;
 	uint64_t gpa, gva; /* VIOLATION; INVVPID individual-address: gva */
 	uint64_t qualification;
@@ -645,15 +646,16 @@ struct engine_state_info {
 	uint32_t vcpu;	      /* that caused it */
 	uint64_t rip, gpa, gva, qualification;
 	uint32_t exit_reason, insn_error;
-	uint64_t guest_time;	      /* instructions retired by the VM */
-	uint64_t console_bytes;	      /* printed since its last start */
+	uint64_t guest_time;	/* instructions retired by the VM; UINT64_MAX: not observable */
+	uint64_t console_bytes; /* printed since its last start */
 	char report[ENGINE_TEXT_LEN]; /* one line for people */
 };
 
 struct engine_vcpu_info {
 	uint32_t vcpu, processor;
 	uint32_t vpid, activity; /* activity: VMCS format */
-	uint64_t rip, retired, exits;
+	uint64_t rip, exits;
+	uint64_t retired; /* instructions; UINT64_MAX: not observable */
 };
 
 /* Which input was wrong. */

@@ -16,8 +16,9 @@
  * part are filled on success, and on the errors that say so. Pointers are __u64.
  * Addresses and sizes are bytes. A new field gets a new ioctl number, never a new meaning.
  *
- * Threads: any number; operations on one VM are serialised, a vCPU is run by one thread at
- * a time (-EBUSY). VMXCORE_RUN sleeps for nobody: it returns at a signal.
+ * Threads: any number; operations on one VM are serialised, a vCPU has one user at a time
+ * (-EBUSY), VMXCORE_KICK and VMXCORE_VCPU_STATS apart. VMXCORE_RUN sleeps for nobody: it returns at
+ * a signal.
  *
  * Errors, of every ioctl: -EFAULT a pointer can't be read or written, -EINVAL a field is out
  * of its range, -ENOTTY no such ioctl here, -ENOMEM, -ESHUTDOWN the system is on its way
@@ -55,7 +56,10 @@ struct vmxcore_info {
 	__u32 tsc_khz;		/* 0: not known */
 	__u64 max_slot_bytes;
 	__u64 pinned_bytes; /* of all VMs, now */
-	__u32 vms, pad;
+	__u32 vms;
+	__u32 invalidations; /* bit n: there is kind n of struct vmxcore_invalidate */
+	__u32 vpid_limit;    /* highest VPID that is used */
+	__u32 pad;
 };
 
 #define VMXCORE_VM_VPID (1u << 0)
@@ -145,7 +149,8 @@ struct vmxcore_conflict {
 /*
  * All of the operations, or none; one invalidation. The change holds on every processor
  * when it returns. -EEXIST overlap, -ENOENT hole, -ERANGE bounds, -E2BIG: then conflict is
- * filled, as it is with -EINVAL of an operation (conflict.field is not 0).
+ * filled, as it is with -EINVAL of an operation (conflict.field is not 0). -EINTR: the
+ * process is to end; nothing has changed.
  */
 struct vmxcore_apply {
 	__u64 operations; /* pointer to struct vmxcore_map_op[count] */
@@ -216,7 +221,8 @@ struct vmxcore_cpuid {
 	__u32 pad;
 };
 
-/* INVEPT or INVVPID by hand, of a kind of enum engine_invalidation. */
+/* INVEPT or INVVPID by hand, of a kind of enum engine_invalidation that
+ * vmxcore_info.invalidations has. */
 struct vmxcore_invalidate {
 	__u64 gva;
 	__u32 kind;
@@ -225,11 +231,24 @@ struct vmxcore_invalidate {
 	__u32 pad;
 };
 
-/* core's counters in the order of stats.def: of the VM's address space, or of a processor. */
+/*
+ * core's counters in the order of stats.def: of the VM's address space, or of a processor
+ * (-ENODEV: there is none of that number), with its pool of VPIDs.
+ */
 struct vmxcore_stats {
 	__u64 values;	 /* pointer to __u64[count] */
 	__u32 count;	 /* room; then how many there are */
 	__u32 processor; /* ~0: the VM's */
+	/* ret, of a processor */
+	__u64 pool_generation;
+	__u32 pool_left, pool_limit;
+	__u32 online; /* in VMX operation */
+	__u32 pad;
+};
+
+struct vmxcore_vm_info {
+	__u64 eptp;
+	__u64 table_bytes; /* of the EPT, its root among them */
 };
 
 /*
@@ -243,6 +262,8 @@ struct vmxcore_trace_set {
 	__u32 records; /* room, 1..65536 */
 	__u32 vcpu;    /* this one only; ~0: all */
 	__u32 pad;
+	/* ret */
+	__u64 untold; /* records dropped that nobody had read, those lost for want of room too */
 };
 
 struct vmxcore_trace_record {
@@ -258,13 +279,19 @@ struct vmxcore_trace_record {
 	__u8 pad[2];
 };
 
-/* Oldest first; count: room, 1..4096, and then how many there are. */
+/*
+ * Oldest first; count: room, 0..4096, and then how many there are. With no room it only tells
+ * of what waits.
+ */
 struct vmxcore_trace_read {
 	__u64 records;
 	__u32 count;
 	__u32 pad;
 	/* ret */
-	__u64 lost; /* before the first of them, for want of room */
+	__u64 lost;	/* before the first of them, for want of room; 0 if count was 0 */
+	__u64 next_seq; /* of the next record: moves with each that is added or lost */
+	__u32 waiting;	/* after these */
+	__u32 pad2;
 };
 
 #define VMXCORE_ADD_SLOT _IOW(VMXCORE_IO, 0x10, struct vmxcore_slot)
@@ -279,8 +306,9 @@ struct vmxcore_trace_read {
 #define VMXCORE_SET_CPUID _IOW(VMXCORE_IO, 0x19, struct vmxcore_cpuid)
 #define VMXCORE_INVALIDATE _IOW(VMXCORE_IO, 0x1a, struct vmxcore_invalidate)
 #define VMXCORE_STATS _IOWR(VMXCORE_IO, 0x1b, struct vmxcore_stats)
-#define VMXCORE_TRACE_SET _IOW(VMXCORE_IO, 0x1c, struct vmxcore_trace_set)
+#define VMXCORE_TRACE_SET _IOWR(VMXCORE_IO, 0x1c, struct vmxcore_trace_set)
 #define VMXCORE_TRACE_READ _IOWR(VMXCORE_IO, 0x1d, struct vmxcore_trace_read)
+#define VMXCORE_VM_INFO _IOR(VMXCORE_IO, 0x1e, struct vmxcore_vm_info)
 
 /* --- a vCPU --------------------------------------------------------------------------- */
 
@@ -322,10 +350,11 @@ struct vmxcore_regs {
 #define VMXCORE_EXIT_ENTRY_FAILED 9u
 
 /*
- * Runs the vCPU until something is the caller's: 0 and why. -EINTR: a signal, or
- * VMXCORE_KICK. -EBUSY another thread runs it, -ENODEV this processor is not in VMX
- * operation. complete: what the last exit wanted, done on the way in, and done
- * though the run then ends with an error.
+ * Runs the vCPU until something is the caller's: 0 and why. The host's interrupts are taken
+ * meanwhile, and the thread is scheduled like any other. -EINTR: a signal, or VMXCORE_KICK.
+ * -EBUSY another thread runs it, -ENODEV this processor is not in VMX operation. complete:
+ * what the last exit wanted, done on the way in, and done though the run then ends with an
+ * error.
  */
 struct vmxcore_run {
 	__u64 budget_ticks; /* TSC ticks in the guest; 0: none */
@@ -344,8 +373,16 @@ struct vmxcore_run {
 	__u32 vectoring_info, vectoring_error;
 	__u16 io_port;
 	__u8 io_size, io_in;
-	__u32 io_value;	 /* of an OUT */
-	__u32 processor; /* it ran on */
+	__u32 io_value;	       /* of an OUT */
+	__u32 processor;       /* it ran on */
+	__u64 pool_generation; /* of that processor's VPIDs */
+};
+
+/* As vmxcore_run.complete, without running: registers and memory are then as after the
+ * instruction. -EINVAL: the last exit was not IO, or has been completed. */
+struct vmxcore_complete_io {
+	__u32 value; /* what IN reads */
+	__u32 pad;
 };
 
 /* -EINVAL: VM entry would refuse it; field names which, "" if more than one. */
@@ -388,7 +425,7 @@ struct vmxcore_walk {
 	struct vmxcore_walk_ref refs[35];
 };
 
-/* count: room, and then how many there are. */
+/* Needs no turn: also while the vCPU runs. count: room, and then how many there are. */
 struct vmxcore_vcpu_stats {
 	__u64 values; /* core's counters in the order of stats.def */
 	__u64 exits;  /* by basic exit reason */
@@ -418,5 +455,6 @@ struct vmxcore_vmcs_field {
 #define VMXCORE_WALK _IOWR(VMXCORE_IO, 0x26, struct vmxcore_walk)
 #define VMXCORE_VCPU_STATS _IOWR(VMXCORE_IO, 0x27, struct vmxcore_vcpu_stats)
 #define VMXCORE_VMCS_READ _IOWR(VMXCORE_IO, 0x28, struct vmxcore_vmcs_field)
+#define VMXCORE_COMPLETE_IO _IOW(VMXCORE_IO, 0x29, struct vmxcore_complete_io)
 
 #endif

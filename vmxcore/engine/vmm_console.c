@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What a client types: bytes that wait in line until the guest's UART has taken them. */
-#include "engine/soft.h"
+#include "engine/vmm.h"
 
-int soft_console_write(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		       struct soft_reply *reply)
+int vmm_console_write(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		      struct vmm_reply *reply)
 {
 	int err;
 	size_t taken;
@@ -11,7 +11,7 @@ int soft_console_write(struct soft *s, struct soft_vm *vm, const struct queue_re
 	(void)s;
 	err = console_type(&vm->console, rq->payload, rq->payload_bytes, &taken);
 	if (err)
-		return soft_fail(reply, err, ENGINE_FIELD_NONE, 0, "out of memory for input");
+		return vmm_fail(reply, err, ENGINE_FIELD_NONE, 0, "out of memory for input");
 	reply->total = taken;
 	reply->first = console_typed(&vm->console) + uart_received(&vm->uart);
 	return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* From image files to a VM that is ready to run. */
-#include "engine/soft_job.h"
+#include "engine/vmm_job.h"
 
 #include "plat/atomic.h"
 
@@ -40,17 +40,17 @@ static const enum loader_format formats[] = {
  */
 struct fill {
 	struct work work;
-	struct soft *s;
-	struct soft_vm *vm;
+	struct vmm *s;
+	struct vmm_vm *vm;
 	bool zero;
-	int (*then)(struct soft *, struct soft_vm *, struct soft_reply *);
+	int (*then)(struct vmm *, struct vmm_vm *, struct vmm_reply *);
 	struct loader_error error;
 	int err;
 };
 
 static void zero(struct fill *f)
 {
-	struct soft_slot *slot = f->vm->slots[0];
+	struct vmm_slot *slot = f->vm->slots[0];
 	uint64_t at = 0;
 
 	while (at < slot->core.size) {
@@ -87,7 +87,7 @@ static int write_nothing(void *ctx, uint64_t at, const void *buf, size_t len)
 	return 0;
 }
 
-static int load(const struct soft_vm *vm,
+static int load(const struct vmm_vm *vm,
 		int (*write)(void *ctx, uint64_t at, const void *buf, size_t len), void *ctx,
 		struct loader_start *ret, struct loader_error *error)
 {
@@ -109,13 +109,13 @@ static int load(const struct soft_vm *vm,
 	return loader_load(&req, ret, error);
 }
 
-static int refused(struct soft_reply *reply, int err, const struct loader_error *e)
+static int refused(struct vmm_reply *reply, int err, const struct loader_error *e)
 {
 	reply->error.index = e->index;
-	return soft_fail(reply, err, fields[e->field], e->limit, "%s", e->text);
+	return vmm_fail(reply, err, fields[e->field], e->limit, "%s", e->text);
 }
 
-int soft_boot_check(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
+int vmm_boot_check(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply)
 {
 	struct loader_error e;
 	int err = load(vm, write_nothing, NULL, &vm->start, &e);
@@ -139,12 +139,12 @@ static void fill_drop(struct work *w)
 	free(w);
 }
 
-static int fill_end(struct soft *s, struct fill *f, struct soft_reply *reply)
+static int fill_end(struct vmm *s, struct fill *f, struct vmm_reply *reply)
 {
-	struct soft_vm *vm = f->vm;
+	struct vmm_vm *vm = f->vm;
 	int err = f->err ? refused(reply, f->err, &f->error) : 0;
 
-	soft_slot_written(s, vm->slots[0]);
+	vmm_slot_written(s, vm->slots[0]);
 	vm->loaded = !err;
 	if (!err && f->then)
 		err = f->then(s, vm, reply);
@@ -153,15 +153,15 @@ static int fill_end(struct soft *s, struct fill *f, struct soft_reply *reply)
 }
 
 /* Cancelling comes too late: what was in the RAM is gone. */
-static int step_fill(struct soft *s, struct soft_job *job)
+static int step_fill(struct vmm *s, struct vmm_job *job)
 {
 	struct fill *f = job->state;
 	int r;
 
-	if (soft_job_at_work(job))
-		return SOFT_JOB_PARK;
+	if (vmm_job_at_work(job))
+		return VMM_JOB_PARK;
 	if (!job->work) {
-		r = soft_job_work(job, s->movers, &f->work);
+		r = vmm_job_work(job, s->movers, &f->work);
 		if (r >= 0)
 			return r;
 		fill_run(&f->work); /* no thread to be had: slowly, but surely */
@@ -169,7 +169,7 @@ static int step_fill(struct soft *s, struct soft_job *job)
 	return fill_end(s, f, &job->reply);
 }
 
-static uint64_t image_bytes(const struct soft_vm *vm)
+static uint64_t image_bytes(const struct vmm_vm *vm)
 {
 	uint64_t sum = vm->image->size;
 	uint32_t i;
@@ -179,9 +179,9 @@ static uint64_t image_bytes(const struct soft_vm *vm)
 	return sum;
 }
 
-int soft_boot_load(struct soft *s, struct soft_vm *vm, bool zero_first,
-		   int (*then)(struct soft *, struct soft_vm *, struct soft_reply *),
-		   struct soft_reply *reply)
+int vmm_boot_load(struct vmm *s, struct vmm_vm *vm, bool zero_first,
+		  int (*then)(struct vmm *, struct vmm_vm *, struct vmm_reply *),
+		  struct vmm_reply *reply)
 {
 	struct fill *f = calloc(1, sizeof(*f));
 	int err;
@@ -199,7 +199,7 @@ int soft_boot_load(struct soft *s, struct soft_vm *vm, bool zero_first,
 		return fill_end(s, f, reply);
 	}
 	f->then = then;
-	err = soft_job_new(s, vm, reply, step_fill, f);
+	err = vmm_job_new(s, vm, reply, step_fill, f);
 	if (err)
 		free(f);
 	return err;
@@ -210,7 +210,7 @@ int soft_boot_load(struct soft *s, struct soft_vm *vm, bool zero_first,
 /* "Guest Non-Register State" */
 #define ACTIVITY_WAIT_FOR_SIPI 3u
 
-static void keep_stats(struct soft_vcpu *v)
+static void keep_stats(struct vmm_vcpu *v)
 {
 	const struct core_stats *stats = core_vcpu_stats(v->core);
 	uint32_t i;
@@ -225,7 +225,7 @@ static void keep_stats(struct soft_vcpu *v)
  * A vCPU that begins anew has nothing of its former life: no event on its way, and no
  * translation (its tag is a fresh one). Its counters go on.
  */
-static int renew(struct soft *s, struct soft_vcpu *v)
+static int renew(struct vmm *s, struct vmm_vcpu *v)
 {
 	struct core_vcpu *fresh;
 	int err = core_vcpu_create(v->vm->core, v->index, &fresh);
@@ -233,7 +233,7 @@ static int renew(struct soft *s, struct soft_vcpu *v)
 	if (err)
 		return err;
 	keep_stats(v);
-	soft_vcpu_destroy(s, v->core);
+	vmm_vcpu_destroy(s, v->core);
 	v->core = fresh;
 	return 0;
 }
@@ -249,13 +249,13 @@ static void first_regs(const struct loader_start *start, struct core_regs *r)
 	r->gp.r[HW_RDI] = start->rdi;
 }
 
-int soft_boot_vcpus(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
+int vmm_boot_vcpus(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply)
 {
 	uint32_t i;
 	int err;
 
 	for (i = 0; i < vm->vcpu_count; i++) {
-		struct soft_vcpu *v = &vm->vcpus[i];
+		struct vmm_vcpu *v = &vm->vcpus[i];
 		const char *field = "";
 		struct core_regs r;
 
@@ -271,9 +271,9 @@ int soft_boot_vcpus(struct soft *s, struct soft_vm *vm, struct soft_reply *reply
 			r.activity = ACTIVITY_WAIT_FOR_SIPI;
 		err = core_vcpu_set_regs(v->core, &r, &field);
 		if (err)
-			return soft_fail(reply, err, ENGINE_FIELD_IMAGE, 0,
-					 "vcpu %u: the first state is refused: %s", i, field);
-		v->run = i ? SOFT_VCPU_WAIT_SIPI : SOFT_VCPU_READY;
+			return vmm_fail(reply, err, ENGINE_FIELD_IMAGE, 0,
+					"vcpu %u: the first state is refused: %s", i, field);
+		v->run = i ? VMM_VCPU_WAIT_SIPI : VMM_VCPU_READY;
 	}
 	return 0;
 }

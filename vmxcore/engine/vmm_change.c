@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Mappings: requests to core and back, and large ones in pieces. */
-#include "engine/soft_change.h"
+#include "engine/vmm_change.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -69,7 +69,7 @@ static const struct rule {
 };
 
 /* A value of one operation is out of bounds. */
-static int refused_value(struct soft_reply *reply, int err, const struct core_map_op *op,
+static int refused_value(struct vmm_reply *reply, int err, const struct core_map_op *op,
 			 const struct core_conflict *c)
 {
 	enum engine_field field = core_fields[c->field];
@@ -77,16 +77,15 @@ static int refused_value(struct soft_reply *reply, int err, const struct core_ma
 
 	for (i = 0; i < VMX_ARRAY_SIZE(rules); i++)
 		if (rules[i].err == err && rules[i].field == (enum core_field)c->field)
-			return soft_fail(reply, err, field, c->limit,
-					 "%s 0x%" PRIx64 ": %s 0x%" PRIx64,
-					 engine_field_name(field), rules[i].value(op),
-					 rules[i].text, c->limit);
-	return soft_fail(reply, err, field, c->limit, "%s: %s (limit %" PRIu64 ")",
-			 engine_field_name(field), strerrordesc_np(-err), c->limit);
+			return vmm_fail(reply, err, field, c->limit,
+					"%s 0x%" PRIx64 ": %s 0x%" PRIx64, engine_field_name(field),
+					rules[i].value(op), rules[i].text, c->limit);
+	return vmm_fail(reply, err, field, c->limit, "%s: %s (limit %" PRIu64 ")",
+			engine_field_name(field), strerrordesc_np(-err), c->limit);
 }
 
 /* core's refusal in engine.h's terms. */
-static int refused(struct soft_reply *reply, int err, const struct core_map_op *ops,
+static int refused(struct vmm_reply *reply, int err, const struct core_map_op *ops,
 		   const struct core_conflict *c)
 {
 	struct engine_error *e = &reply->error;
@@ -98,20 +97,20 @@ static int refused(struct soft_reply *reply, int err, const struct core_map_op *
 	e->existing_first = c->existing_first;
 	e->existing_last = c->existing_last;
 	if (err == -EEXIST)
-		return soft_fail(reply, err, ENGINE_FIELD_GPA, c->limit,
-				 "0x%" PRIx64 "-0x%" PRIx64 " overlaps 0x%" PRIx64 "-0x%" PRIx64
-				 ", which is mapped",
-				 c->requested_first, c->requested_last, c->existing_first,
-				 c->existing_last);
+		return vmm_fail(reply, err, ENGINE_FIELD_GPA, c->limit,
+				"0x%" PRIx64 "-0x%" PRIx64 " overlaps 0x%" PRIx64 "-0x%" PRIx64
+				", which is mapped",
+				c->requested_first, c->requested_last, c->existing_first,
+				c->existing_last);
 	if (err == -ENOENT)
-		return soft_fail(reply, err, ENGINE_FIELD_GPA, c->limit,
-				 "0x%" PRIx64 "-0x%" PRIx64 " is not wholly mapped: 0x%" PRIx64
-				 "-0x%" PRIx64 " is a hole",
-				 c->requested_first, c->requested_last, c->existing_first,
-				 c->existing_last);
+		return vmm_fail(reply, err, ENGINE_FIELD_GPA, c->limit,
+				"0x%" PRIx64 "-0x%" PRIx64 " is not wholly mapped: 0x%" PRIx64
+				"-0x%" PRIx64 " is a hole",
+				c->requested_first, c->requested_last, c->existing_first,
+				c->existing_last);
 	if (err == -ENOMEM)
-		return soft_fail(reply, err, ENGINE_FIELD_NONE, c->limit,
-				 "out of memory for EPT tables or ranges");
+		return vmm_fail(reply, err, ENGINE_FIELD_NONE, c->limit,
+				"out of memory for EPT tables or ranges");
 	return refused_value(reply, err, &ops[c->op_index], c);
 }
 
@@ -131,7 +130,7 @@ static void copy_text(char *to, size_t size, const char *from)
 	snprintf(to, size, "%s", from);
 }
 
-void soft_fill_change(struct engine_change *ret, const struct core_change *c, uint64_t eptp)
+void vmm_fill_change(struct engine_change *ret, const struct core_change *c, uint64_t eptp)
 {
 	const struct inval_reason_info *why = &inval_reason_info[c->decision.reason];
 
@@ -163,13 +162,13 @@ void soft_fill_change(struct engine_change *ret, const struct core_change *c, ui
  * 1 GiB where 2 MiB leaves are sure to fit; and a table of each level at both ends. Large
  * ones build new tables before they free the old.
  */
-static uint64_t tables_at_most(const struct soft_vm *vm, const struct core_map_op *op)
+static uint64_t tables_at_most(const struct vmm_vm *vm, const struct core_map_op *op)
 {
 	uint64_t ends = 8 + (op->size >= REBUILD_BYTES ? REBUILD_TABLES : 0);
 	uint64_t step = VMX_SIZE_2M, page = vm->config.ept_page_bytes;
 
 	if (op->kind == CORE_MAP || op->kind == CORE_REMAP) {
-		const struct soft_slot *slot = soft_find_slot(vm, op->slot->id);
+		const struct vmm_slot *slot = vmm_find_slot(vm, op->slot->id);
 		uint64_t host = slot->hpa_first.v + op->offset;
 
 		if (slot->extents == 1 && page != VMX_SIZE_4K &&
@@ -182,9 +181,8 @@ static uint64_t tables_at_most(const struct soft_vm *vm, const struct core_map_o
 	return ends * VMX_PAGE_SIZE;
 }
 
-static int check_tables(const struct soft *s, const struct soft_vm *vm,
-			const struct core_map_op *ops, size_t count, uint64_t *ret_need,
-			struct soft_reply *reply)
+static int check_tables(const struct vmm *s, const struct vmm_vm *vm, const struct core_map_op *ops,
+			size_t count, uint64_t *ret_need, struct vmm_reply *reply)
 {
 	uint64_t now = s->table_bytes + s->table_promised, left, need = 0;
 	size_t i;
@@ -195,10 +193,10 @@ static int check_tables(const struct soft *s, const struct soft_vm *vm,
 		if (need <= left)
 			continue;
 		reply->error.index = (uint32_t)i;
-		return soft_fail(reply, -ENOMEM, ENGINE_FIELD_SIZE, s->table_bytes_max,
-				 "it may need %" PRIu64 " bytes of EPT tables; the machine's bound "
-				 "leaves %" PRIu64,
-				 need, left);
+		return vmm_fail(reply, -ENOMEM, ENGINE_FIELD_SIZE, s->table_bytes_max,
+				"it may need %" PRIu64 " bytes of EPT tables; the machine's bound "
+				"leaves %" PRIu64,
+				need, left);
 	}
 	*ret_need = need;
 	return 0;
@@ -208,12 +206,12 @@ static int check_tables(const struct soft *s, const struct soft_vm *vm,
  */
 
 /* The change runs on the home processor of the first vCPU. */
-static struct core_cpu *processor_of(struct soft *s, const struct soft_vm *vm)
+static struct core_cpu *processor_of(struct vmm *s, const struct vmm_vm *vm)
 {
 	return s->processor[vm->vcpu_count ? vm->vcpus[0].home : 0].core;
 }
 
-static bool is_large(const struct soft_change *c)
+static bool is_large(const struct vmm_change *c)
 {
 	uint64_t left = WHOLE_BYTES;
 	size_t i;
@@ -226,7 +224,7 @@ static bool is_large(const struct soft_change *c)
 	return false;
 }
 
-int soft_change_begin(struct soft *s, struct soft_change *c, struct soft_reply *reply)
+int vmm_change_begin(struct vmm *s, struct vmm_change *c, struct vmm_reply *reply)
 {
 	struct core_as *as = core_vm_as(c->vm->core);
 	struct core_conflict conflict = {0};
@@ -247,22 +245,22 @@ int soft_change_begin(struct soft *s, struct soft_change *c, struct soft_reply *
 	}
 	if (err)
 		return refused(reply, err, c->ops, &conflict);
-	return c->pieces ? SOFT_JOB_MORE : 0;
+	return c->pieces ? VMM_JOB_MORE : 0;
 }
 
-int soft_change_step(struct soft *s, struct soft_change *c, struct soft_job *job)
+int vmm_change_step(struct vmm *s, struct vmm_change *c, struct vmm_job *job)
 {
 	static const struct core_conflict none;
 	int r;
 
-	if (soft_job_cancelled(job))
+	if (vmm_job_cancelled(job))
 		core_as_change_cancel(c->pieces);
 	r = core_as_change_step(c->pieces, PIECE_ENTRIES, &c->result);
 	if (r == 1) {
 		core_as_change_progress(c->pieces, &job->done, &job->total);
 		job->done += job->before;
 		job->total += job->before;
-		return SOFT_JOB_MORE;
+		return VMM_JOB_MORE;
 	}
 	c->pieces = NULL;
 	s->table_promised -= c->promised;
@@ -270,7 +268,7 @@ int soft_change_step(struct soft *s, struct soft_change *c, struct soft_job *job
 	return r && r != -ECANCELED ? refused(&job->reply, r, c->ops, &none) : r;
 }
 
-void soft_change_ram(struct soft_vm *vm, struct core_map_op *op, struct soft_change *ret)
+void vmm_change_ram(struct vmm_vm *vm, struct core_map_op *op, struct vmm_change *ret)
 {
 	*op = (struct core_map_op){
 		.kind = CORE_MAP,
@@ -279,14 +277,14 @@ void soft_change_ram(struct soft_vm *vm, struct core_map_op *op, struct soft_cha
 		.size = vm->slots[0]->core.size,
 		.slot = &vm->slots[0]->core,
 	};
-	*ret = (struct soft_change){.vm = vm, .ops = op, .count = 1};
+	*ret = (struct vmm_change){.vm = vm, .ops = op, .count = 1};
 }
 
 /* --- requests
  * ------------------------------------------------------------------------------------- */
 
-static int convert_op(const struct soft_vm *vm, const struct engine_map_op *in, uint32_t index,
-		      struct core_map_op *out, struct soft_reply *reply)
+static int convert_op(const struct vmm_vm *vm, const struct engine_map_op *in, uint32_t index,
+		      struct core_map_op *out, struct vmm_reply *reply)
 {
 	static const uint32_t kinds[] = {
 		[ENGINE_MAP] = CORE_MAP,
@@ -295,14 +293,14 @@ static int convert_op(const struct soft_vm *vm, const struct engine_map_op *in, 
 		[ENGINE_REMAP] = CORE_REMAP,
 	};
 	bool names_slot = in->kind == ENGINE_MAP || in->kind == ENGINE_REMAP;
-	struct soft_slot *slot = names_slot ? soft_find_slot(vm, in->slot) : NULL;
+	struct vmm_slot *slot = names_slot ? vmm_find_slot(vm, in->slot) : NULL;
 
 	reply->error.index = index;
 	if (in->kind >= VMX_ARRAY_SIZE(kinds))
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_REMAP,
-				 "unknown kind of operation %u", in->kind);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_REMAP,
+				"unknown kind of operation %u", in->kind);
 	if (names_slot && !slot)
-		return soft_fail(reply, -ENOENT, ENGINE_FIELD_SLOT, 0, "the VM has no such slot");
+		return vmm_fail(reply, -ENOENT, ENGINE_FIELD_SLOT, 0, "the VM has no such slot");
 	*out = (struct core_map_op){
 		.kind = kinds[in->kind],
 		.prot = in->prot,
@@ -316,19 +314,19 @@ static int convert_op(const struct soft_vm *vm, const struct engine_map_op *in, 
 	return 0;
 }
 
-static int check_flags(const struct soft *s, uint32_t flags, struct soft_reply *reply)
+static int check_flags(const struct vmm *s, uint32_t flags, struct vmm_reply *reply)
 {
 	if (flags & ~(ENGINE_CHANGE_DRY_RUN | ENGINE_CHANGE_SKIP_INVALIDATION))
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_OPERATIONS, 0, "unknown flags 0x%x",
-				 flags);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_OPERATIONS, 0, "unknown flags 0x%x",
+				flags);
 	if ((flags & ENGINE_CHANGE_SKIP_INVALIDATION) && !s->cfg.unsafe_hooks)
-		return soft_fail(reply, -EPERM, ENGINE_FIELD_OPERATIONS, 0,
-				 "leaving out an invalidation needs unsafe hooks");
+		return vmm_fail(reply, -EPERM, ENGINE_FIELD_OPERATIONS, 0,
+				"leaving out an invalidation needs unsafe hooks");
 	return 0;
 }
 
 struct applying {
-	struct soft_change change;
+	struct vmm_change change;
 	struct engine_change *out; /* the reply's */
 	struct core_map_op ops[];
 };
@@ -336,41 +334,41 @@ struct applying {
 /* r: of the change. */
 static int proceed(struct applying *a, int r)
 {
-	struct soft_vm *vm = a->change.vm;
+	struct vmm_vm *vm = a->change.vm;
 
-	if (r == SOFT_JOB_MORE)
+	if (r == VMM_JOB_MORE)
 		return r;
 	if (!r)
-		soft_fill_change(a->out, &a->change.result, core_as_eptp(core_vm_as(vm->core)));
+		vmm_fill_change(a->out, &a->change.result, core_as_eptp(core_vm_as(vm->core)));
 	free(a);
 	return r;
 }
 
-static int step_apply(struct soft *s, struct soft_job *job)
+static int step_apply(struct vmm *s, struct vmm_job *job)
 {
 	struct applying *a = job->state;
 
-	return proceed(a, soft_change_step(s, &a->change, job));
+	return proceed(a, vmm_change_step(s, &a->change, job));
 }
 
-static int begin_apply(struct soft *s, struct applying *a, struct soft_reply *reply)
+static int begin_apply(struct vmm *s, struct applying *a, struct vmm_reply *reply)
 {
-	struct soft_vm *vm = a->change.vm;
+	struct vmm_vm *vm = a->change.vm;
 	int r;
 
 	/* Made first: what has begun must go on. */
-	if (soft_job_new(s, vm, reply, step_apply, a) != 0)
+	if (vmm_job_new(s, vm, reply, step_apply, a) != 0)
 		return proceed(a, -ENOMEM);
-	r = proceed(a, soft_change_begin(s, &a->change, reply));
-	if (r == SOFT_JOB_MORE)
+	r = proceed(a, vmm_change_begin(s, &a->change, reply));
+	if (r == VMM_JOB_MORE)
 		return 0;
 	free(reply->job);
 	reply->job = NULL;
 	return r;
 }
 
-int soft_mem_apply(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		   struct soft_reply *reply)
+int vmm_mem_apply(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		  struct vmm_reply *reply)
 {
 	const struct engine_mem_apply *req = &rq->req.u.apply;
 	const struct engine_map_op *in = rq->payload;
@@ -385,7 +383,7 @@ int soft_mem_apply(struct soft *s, struct soft_vm *vm, const struct queue_reques
 	a = calloc(1, sizeof(*a) + req->count * sizeof(a->ops[0]));
 	if (!a)
 		return -ENOMEM;
-	a->out = soft_payload(reply, 1, sizeof(*a->out));
+	a->out = vmm_payload(reply, 1, sizeof(*a->out));
 	err = a->out ? 0 : -ENOMEM;
 	for (i = 0; i < req->count && !err; i++)
 		err = convert_op(vm, &in[i], i, &a->ops[i], reply);
@@ -394,6 +392,6 @@ int soft_mem_apply(struct soft *s, struct soft_vm *vm, const struct queue_reques
 		return err;
 	}
 	a->change =
-		(struct soft_change){.vm = vm, .ops = a->ops, .count = req->count, .flags = flags};
+		(struct vmm_change){.vm = vm, .ops = a->ops, .count = req->count, .flags = flags};
 	return begin_apply(s, a, reply);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* INVEPT and INVVPID by hand. */
-#include "engine/soft.h"
+#include "engine/vmm.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -79,35 +79,34 @@ static bool is_canonical(uint64_t a)
 	return a >> 47 == 0 || a >> 47 == 0x1ffff;
 }
 
-static int check(const struct soft *s, const struct soft_vm *vm,
-		 const struct engine_invalidate_req *q, struct soft_reply *reply)
+static int check(const struct vmm *s, const struct vmm_vm *vm,
+		 const struct engine_invalidate_req *q, struct vmm_reply *reply)
 {
 	if (q->kind >= ENGINE_INVALIDATIONS)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_INVALIDATIONS - 1,
-				 "unknown kind of invalidation %u", q->kind);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_INVALIDATIONS - 1,
+				"unknown kind of invalidation %u", q->kind);
 	if (!supported(s->core, q->kind))
-		return soft_fail(reply, -ENOTSUP, ENGINE_FIELD_KIND, 0,
-				 "the processor has no %s %s", kinds[q->kind].instruction,
-				 kinds[q->kind].type);
+		return vmm_fail(reply, -ENOTSUP, ENGINE_FIELD_KIND, 0, "the processor has no %s %s",
+				kinds[q->kind].instruction, kinds[q->kind].type);
 	if (q->processor != ENGINE_ANY_PROCESSOR && q->processor >= s->cfg.processors)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_PROCESSOR, s->cfg.processors - 1,
-				 "processor %u: the last is %u", q->processor,
-				 s->cfg.processors - 1);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_PROCESSOR, s->cfg.processors - 1,
+				"processor %u: the last is %u", q->processor,
+				s->cfg.processors - 1);
 	if (q->vcpu >= vm->vcpu_count)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_VCPU, vm->vcpu_count - 1,
-				 "vcpu %u: the last is %u", q->vcpu, vm->vcpu_count - 1);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_VCPU, vm->vcpu_count - 1,
+				"vcpu %u: the last is %u", q->vcpu, vm->vcpu_count - 1);
 	if (q->vpid > CORE_VPID_MAX)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_VPID, CORE_VPID_MAX,
-				 "VPID %u: 1 to %u are possible", q->vpid, CORE_VPID_MAX);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_VPID, CORE_VPID_MAX,
+				"VPID %u: 1 to %u are possible", q->vpid, CORE_VPID_MAX);
 	if (kinds[q->kind].addressed && !is_canonical(q->gva))
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_GVA, 0,
-				 "0x%" PRIx64 " is not canonical: INVVPID would fail", q->gva);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_GVA, 0,
+				"0x%" PRIx64 " is not canonical: INVVPID would fail", q->gva);
 	return 0;
 }
 
 /* The VPID that the instruction names. */
-static int find_vpid(const struct soft_vm *vm, const struct engine_invalidate_req *q,
-		     uint32_t processor, uint16_t *ret, struct soft_reply *reply)
+static int find_vpid(const struct vmm_vm *vm, const struct engine_invalidate_req *q,
+		     uint32_t processor, uint16_t *ret, struct vmm_reply *reply)
 {
 	bool valid;
 	struct core_vpid tag = core_vcpu_vpid(vm->vcpus[q->vcpu].core, &valid);
@@ -116,18 +115,18 @@ static int find_vpid(const struct soft_vm *vm, const struct engine_invalidate_re
 	if (q->vpid || !kinds[q->kind].tagged)
 		return 0;
 	if (!core_vm_uses_vpid(vm->core))
-		return soft_fail(reply, -ENODATA, ENGINE_FIELD_VCPU, 0,
-				 "the VM uses no VPIDs: its entries and exits flush");
+		return vmm_fail(reply, -ENODATA, ENGINE_FIELD_VCPU, 0,
+				"the VM uses no VPIDs: its entries and exits flush");
 	if (!valid || !tag.vpid || tag.cpu != processor)
-		return soft_fail(reply, -ENODATA, ENGINE_FIELD_VCPU, 0,
-				 "vcpu %u has no VPID on processor %u now: nothing there is its",
-				 q->vcpu, processor);
+		return vmm_fail(reply, -ENODATA, ENGINE_FIELD_VCPU, 0,
+				"vcpu %u has no VPID on processor %u now: nothing there is its",
+				q->vcpu, processor);
 	*ret = tag.vpid;
 	return 0;
 }
 
 /* Bit n: processor n. */
-static uint64_t processors_of(const struct soft_vm *vm, const struct engine_invalidate_req *q)
+static uint64_t processors_of(const struct vmm_vm *vm, const struct engine_invalidate_req *q)
 {
 	uint64_t mask = 0;
 	uint32_t i;
@@ -143,10 +142,10 @@ static uint64_t processors_of(const struct soft_vm *vm, const struct engine_inva
 
 /* --- doing it ------------------------------------------------------------------------------ */
 
-static int execute(struct soft *s, struct soft_vm *vm, const struct engine_invalidate_req *q,
+static int execute(struct vmm *s, struct vmm_vm *vm, const struct engine_invalidate_req *q,
 		   uint32_t processor, uint16_t vpid, struct engine_invalidated *out)
 {
-	struct soft_processor *p = &s->processor[processor];
+	struct vmm_processor *p = &s->processor[processor];
 	uint64_t eptp = core_as_eptp(core_vm_as(vm->core));
 	const struct inval_origin origin = {
 		.trace = core_vm_trace(vm->core),
@@ -177,8 +176,8 @@ static int execute(struct soft *s, struct soft_vm *vm, const struct engine_inval
 	return 0;
 }
 
-int soft_invalidate(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		    struct soft_reply *reply)
+int vmm_invalidate(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		   struct vmm_reply *reply)
 {
 	const struct engine_invalidate_req *q = &rq->req.u.invalidate;
 	struct engine_invalidated *out;
@@ -190,7 +189,7 @@ int soft_invalidate(struct soft *s, struct soft_vm *vm, const struct queue_reque
 	if (err)
 		return err;
 	mask = processors_of(vm, q);
-	out = soft_payload(reply, (size_t)__builtin_popcountll(mask), sizeof(*out));
+	out = vmm_payload(reply, (size_t)__builtin_popcountll(mask), sizeof(*out));
 	if (!out)
 		return -ENOMEM;
 	for (i = 0; i < s->cfg.processors && !err; i++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A vCPU's registers and VMCS, and events for it. */
-#include "engine/soft.h"
+#include "engine/vmm.h"
 
 #include "core/vmcs.h"
 
@@ -98,18 +98,18 @@ static uint64_t reg_value(const struct core_regs *r, const struct reg *reg)
 }
 
 /* NULL, and the error is in the reply. */
-static struct soft_vcpu *find_vcpu(const struct soft_vm *vm, uint32_t i, struct soft_reply *reply)
+static struct vmm_vcpu *find_vcpu(const struct vmm_vm *vm, uint32_t i, struct vmm_reply *reply)
 {
 	if (i < vm->vcpu_count)
 		return &vm->vcpus[i];
-	soft_fail(reply, -EINVAL, ENGINE_FIELD_VCPU, vm->vcpu_count - 1, "vcpu %u: the last is %u",
-		  i, vm->vcpu_count - 1);
+	vmm_fail(reply, -EINVAL, ENGINE_FIELD_VCPU, vm->vcpu_count - 1, "vcpu %u: the last is %u",
+		 i, vm->vcpu_count - 1);
 	return NULL;
 }
 
-static int list_regs(const struct soft_vcpu *v, struct soft_reply *reply)
+static int list_regs(const struct vmm_vcpu *v, struct vmm_reply *reply)
 {
-	struct engine_register *out = soft_payload(reply, VMX_ARRAY_SIZE(regs), sizeof(*out));
+	struct engine_register *out = vmm_payload(reply, VMX_ARRAY_SIZE(regs), sizeof(*out));
 	struct core_regs r;
 	size_t i;
 
@@ -125,10 +125,10 @@ static int list_regs(const struct soft_vcpu *v, struct soft_reply *reply)
 	return 0;
 }
 
-int soft_vcpu_get(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
+int vmm_vcpu_get(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		 struct vmm_reply *reply)
 {
-	const struct soft_vcpu *v = find_vcpu(vm, rq->req.u.vcpu.vcpu, reply);
+	const struct vmm_vcpu *v = find_vcpu(vm, rq->req.u.vcpu.vcpu, reply);
 
 	(void)s;
 	return v ? list_regs(v, reply) : reply->error.code;
@@ -146,20 +146,20 @@ static const struct reg *find_reg(const char *name, size_t size)
 
 /* Puts one value among the registers; what VM entry says of it all comes later. */
 static int put_reg(const struct engine_register *in, uint32_t index, struct core_regs *r,
-		   struct soft_reply *reply)
+		   struct vmm_reply *reply)
 {
 	const struct reg *reg = find_reg(in->name, sizeof(in->name));
 	uint64_t max;
 
 	reply->error.index = index;
 	if (!reg)
-		return soft_fail(reply, -ENOENT, ENGINE_FIELD_REGISTERS, 0, "no register %.*s",
-				 (int)sizeof(in->name), in->name);
+		return vmm_fail(reply, -ENOENT, ENGINE_FIELD_REGISTERS, 0, "no register %.*s",
+				(int)sizeof(in->name), in->name);
 	max = reg->bytes == 8 ? UINT64_MAX : VMX_BIT(reg->bytes * 8) - 1;
 	if (in->value > max)
-		return soft_fail(reply, -ERANGE, ENGINE_FIELD_REGISTERS, max,
-				 "%s: 0x%" PRIx64 ": it has %u bits", reg->name, in->value,
-				 reg->bytes * 8);
+		return vmm_fail(reply, -ERANGE, ENGINE_FIELD_REGISTERS, max,
+				"%s: 0x%" PRIx64 ": it has %u bits", reg->name, in->value,
+				reg->bytes * 8);
 	memcpy((char *)r + reg->offset, &in->value, reg->bytes);
 	reply->error.index = 0;
 	return 0;
@@ -167,7 +167,7 @@ static int put_reg(const struct engine_register *in, uint32_t index, struct core
 
 /* Which of the given registers VM entry would refuse; another one may clash with them. */
 static int refuse_reg(const struct engine_register *in, uint32_t count, const char *name,
-		      const struct core_regs *r, struct soft_reply *reply)
+		      const struct core_regs *r, struct vmm_reply *reply)
 {
 	const struct reg *reg = find_reg(name, sizeof(in->name));
 	uint32_t i;
@@ -176,14 +176,14 @@ static int refuse_reg(const struct engine_register *in, uint32_t count, const ch
 	for (i = 0; i < count; i++)
 		if (strncmp(in[i].name, name, sizeof(in[i].name)) == 0)
 			reply->error.index = i;
-	return soft_fail(reply, -EINVAL, ENGINE_FIELD_REGISTERS, 0,
-			 "%s: VM entry would refuse 0x%" PRIx64 " with the other registers as "
-			 "they are",
-			 name, reg ? reg_value(r, reg) : 0);
+	return vmm_fail(reply, -EINVAL, ENGINE_FIELD_REGISTERS, 0,
+			"%s: VM entry would refuse 0x%" PRIx64 " with the other registers as "
+			"they are",
+			name, reg ? reg_value(r, reg) : 0);
 }
 
-static int change_regs(struct soft *s, struct soft_vcpu *v, const struct engine_register *in,
-		       uint32_t count, struct soft_reply *reply)
+static int change_regs(struct vmm *s, struct vmm_vcpu *v, const struct engine_register *in,
+		       uint32_t count, struct vmm_reply *reply)
 {
 	const char *refused = "";
 	struct core_regs r;
@@ -201,26 +201,26 @@ static int change_regs(struct soft *s, struct soft_vcpu *v, const struct engine_
 	if (core_vcpu_set_regs(v->core, &r, &refused) != 0)
 		return refuse_reg(in, count, refused, &r, reply);
 	if (r.activity == ACTIVITY_WAIT_FOR_SIPI)
-		v->run = SOFT_VCPU_WAIT_SIPI;
-	else if (v->run != SOFT_VCPU_HALTED || r.activity == ACTIVITY_ACTIVE)
-		soft_wake(s, v);
+		v->run = VMM_VCPU_WAIT_SIPI;
+	else if (v->run != VMM_VCPU_HALTED || r.activity == ACTIVITY_ACTIVE)
+		vmm_wake(s, v);
 	return 0;
 }
 
-int soft_vcpu_set(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
+int vmm_vcpu_set(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		 struct vmm_reply *reply)
 {
 	const struct engine_vcpu_req *q = &rq->req.u.vcpu;
-	struct soft_vcpu *v = find_vcpu(vm, q->vcpu, reply);
+	struct vmm_vcpu *v = find_vcpu(vm, q->vcpu, reply);
 	int err;
 
 	if (!v)
 		return reply->error.code;
 	if (q->count == 0)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_REGISTERS, 0, "no register is given");
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_REGISTERS, 0, "no register is given");
 	if (vm->state.state == ENGINE_STATE_SHUTOFF && vm->has_run)
-		return soft_fail(reply, -EBUSY, ENGINE_FIELD_STATE, 0,
-				 "the VM is shutoff: its next start makes all registers anew");
+		return vmm_fail(reply, -EBUSY, ENGINE_FIELD_STATE, 0,
+				"the VM is shutoff: its next start makes all registers anew");
 	err = change_regs(s, v, rq->payload, q->count, reply);
 	return err ? err : list_regs(v, reply);
 }
@@ -243,26 +243,26 @@ static const struct {
 	[ENGINE_EVENT_EXCEPTION] = {3, 0, EXCEPTIONS - 1},
 };
 
-static int check_event(const struct engine_inject *q, struct soft_reply *reply)
+static int check_event(const struct engine_inject *q, struct vmm_reply *reply)
 {
 	if (q->kind >= VMX_ARRAY_SIZE(event_kinds))
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_EVENT_EXCEPTION,
-				 "unknown kind of event %u", q->kind);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_EVENT_EXCEPTION,
+				"unknown kind of event %u", q->kind);
 	if (q->vector < event_kinds[q->kind].first || q->vector > event_kinds[q->kind].last)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_VECTOR, event_kinds[q->kind].last,
-				 "vector %u: %u to %u are possible", q->vector,
-				 event_kinds[q->kind].first, event_kinds[q->kind].last);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_VECTOR, event_kinds[q->kind].last,
+				"vector %u: %u to %u are possible", q->vector,
+				event_kinds[q->kind].first, event_kinds[q->kind].last);
 	if (q->has_error_code > 1)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_ERROR_CODE, 1,
-				 "has_error_code must be 0 or 1");
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_ERROR_CODE, 1,
+				"has_error_code must be 0 or 1");
 	return 0;
 }
 
-int soft_vcpu_inject(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		     struct soft_reply *reply)
+int vmm_vcpu_inject(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		    struct vmm_reply *reply)
 {
 	const struct engine_inject *q = &rq->req.u.inject;
-	struct soft_vcpu *v = find_vcpu(vm, q->vcpu, reply);
+	struct vmm_vcpu *v = find_vcpu(vm, q->vcpu, reply);
 	struct core_event event;
 	int err;
 
@@ -271,9 +271,9 @@ int soft_vcpu_inject(struct soft *s, struct soft_vm *vm, const struct queue_requ
 	err = check_event(q, reply);
 	if (err)
 		return err;
-	if (v->run == SOFT_VCPU_WAIT_SIPI)
-		return soft_fail(reply, -ENODATA, ENGINE_FIELD_VCPU, 0,
-				 "vcpu %u waits for a start-up IPI: it takes no events", q->vcpu);
+	if (v->run == VMM_VCPU_WAIT_SIPI)
+		return vmm_fail(reply, -ENODATA, ENGINE_FIELD_VCPU, 0,
+				"vcpu %u waits for a start-up IPI: it takes no events", q->vcpu);
 	event = (struct core_event){
 		.info = INFO_VALID | event_kinds[q->kind].type << INFO_TYPE_SHIFT | q->vector |
 			(q->has_error_code ? INFO_ERROR_CODE : 0),
@@ -281,21 +281,21 @@ int soft_vcpu_inject(struct soft *s, struct soft_vm *vm, const struct queue_requ
 	};
 	err = core_vcpu_inject(v->core, &event);
 	if (err == -EBUSY)
-		return soft_fail(reply, err, ENGINE_FIELD_VCPU, 0,
-				 "vcpu %u has an event queued already", q->vcpu);
+		return vmm_fail(reply, err, ENGINE_FIELD_VCPU, 0,
+				"vcpu %u has an event queued already", q->vcpu);
 	if (err)
-		return soft_fail(reply, err, ENGINE_FIELD_ERROR_CODE, 0,
-				 "%s vector %u with%s error code is none that VM entry takes now",
-				 q->kind == ENGINE_EVENT_EXCEPTION ? "exception" : "an event of",
-				 q->vector, q->has_error_code ? " this" : "out an");
-	if (v->run == SOFT_VCPU_HALTED)
-		soft_wake(s, v);
+		return vmm_fail(reply, err, ENGINE_FIELD_ERROR_CODE, 0,
+				"%s vector %u with%s error code is none that VM entry takes now",
+				q->kind == ENGINE_EVENT_EXCEPTION ? "exception" : "an event of",
+				q->vector, q->has_error_code ? " this" : "out an");
+	if (v->run == VMM_VCPU_HALTED)
+		vmm_wake(s, v);
 	return 0;
 }
 
 /* --- the VMCS ------------------------------------------------------------------------------ */
 
-static int read_field(struct soft *s, struct soft_vcpu *v, int index, struct engine_vmcs_field *out)
+static int read_field(struct vmm *s, struct vmm_vcpu *v, int index, struct engine_vmcs_field *out)
 {
 	const struct vmcs_field_info *info = &vmcs_field_info[index];
 	int cpu = core_vcpu_active_cpu(v->core);
@@ -318,37 +318,37 @@ static int read_field(struct soft *s, struct soft_vcpu *v, int index, struct eng
 	return 0;
 }
 
-static int never_ran(uint32_t vcpu, struct soft_reply *reply)
+static int never_ran(uint32_t vcpu, struct vmm_reply *reply)
 {
-	return soft_fail(reply, -ENODATA, ENGINE_FIELD_VCPU, 0,
-			 "vcpu %u has not run since its VM was made or started: its VMCS is empty",
-			 vcpu);
+	return vmm_fail(reply, -ENODATA, ENGINE_FIELD_VCPU, 0,
+			"vcpu %u has not run since its VM was made or started: its VMCS is empty",
+			vcpu);
 }
 
-static int read_one(struct soft *s, struct soft_vcpu *v, const char *name, struct soft_reply *reply)
+static int read_one(struct vmm *s, struct vmm_vcpu *v, const char *name, struct vmm_reply *reply)
 {
 	int index = vmcs_field_by_name(name), err;
 	struct engine_vmcs_field *out;
 
 	if (index < 0)
-		return soft_fail(reply, -ENOENT, ENGINE_FIELD_FIELD, 0, "no VMCS field %s", name);
-	out = soft_payload(reply, 1, sizeof(*out));
+		return vmm_fail(reply, -ENOENT, ENGINE_FIELD_FIELD, 0, "no VMCS field %s", name);
+	out = vmm_payload(reply, 1, sizeof(*out));
 	if (!out)
 		return -ENOMEM;
 	err = read_field(s, v, index, out);
 	if (err == -ENODATA)
 		return never_ran(v->index, reply);
 	if (err == -EINVAL)
-		return soft_fail(reply, -ENOTSUP, ENGINE_FIELD_FIELD, 0,
-				 "the processor has no VMCS field %s", name);
+		return vmm_fail(reply, -ENOTSUP, ENGINE_FIELD_FIELD, 0,
+				"the processor has no VMCS field %s", name);
 	return err;
 }
 
-int soft_vmcs_get(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
+int vmm_vmcs_get(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		 struct vmm_reply *reply)
 {
 	const struct engine_vmcs_req *q = &rq->req.u.vmcs;
-	struct soft_vcpu *v = find_vcpu(vm, q->vcpu, reply);
+	struct vmm_vcpu *v = find_vcpu(vm, q->vcpu, reply);
 	struct engine_vmcs_field *out;
 	size_t n = 0;
 	int i, err;
@@ -359,7 +359,7 @@ int soft_vmcs_get(struct soft *s, struct soft_vm *vm, const struct queue_request
 		return read_one(s, v, q->field, reply);
 	if (core_vcpu_active_cpu(v->core) < 0)
 		return never_ran(q->vcpu, reply);
-	out = soft_payload(reply, VMCS_FIELD_COUNT, sizeof(*out));
+	out = vmm_payload(reply, VMCS_FIELD_COUNT, sizeof(*out));
 	if (!out)
 		return -ENOMEM;
 	for (i = 0; i < VMCS_FIELD_COUNT; i++) {

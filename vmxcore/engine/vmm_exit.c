@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Scheduling vCPUs in quanta, and what becomes of the exits that core hands up. */
-#include "engine/soft.h"
+#include "engine/vmm.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,9 +11,9 @@
 
 /* --- who is runnable ------------------------------------------------------------------------ */
 
-static void enqueue(struct soft *s, struct soft_vcpu *v)
+static void enqueue(struct vmm *s, struct vmm_vcpu *v)
 {
-	struct soft_processor *p = &s->processor[v->home];
+	struct vmm_processor *p = &s->processor[v->home];
 
 	if (v->next)
 		return;
@@ -29,9 +29,9 @@ static void enqueue(struct soft *s, struct soft_vcpu *v)
 	v->next->prev = v;
 }
 
-static void dequeue(struct soft *s, struct soft_vcpu *v)
+static void dequeue(struct vmm *s, struct vmm_vcpu *v)
 {
-	struct soft_processor *p = &s->processor[v->home];
+	struct vmm_processor *p = &s->processor[v->home];
 
 	if (!v->next)
 		return;
@@ -42,31 +42,31 @@ static void dequeue(struct soft *s, struct soft_vcpu *v)
 	v->next = v->prev = NULL;
 }
 
-void soft_set_state(struct soft *s, struct soft_vm *vm, enum engine_vm_state state,
-		    enum engine_state_reason reason)
+void vmm_set_state(struct vmm *s, struct vmm_vm *vm, enum engine_vm_state state,
+		   enum engine_state_reason reason)
 {
 	uint32_t i;
 
 	vm->state = (struct engine_state_info){.state = state, .reason = reason};
 	vm->state_changed = true;
 	for (i = 0; i < vm->vcpu_count; i++) {
-		struct soft_vcpu *v = &vm->vcpus[i];
+		struct vmm_vcpu *v = &vm->vcpus[i];
 
-		if (state == ENGINE_STATE_RUNNING && v->run == SOFT_VCPU_READY)
+		if (state == ENGINE_STATE_RUNNING && v->run == VMM_VCPU_READY)
 			enqueue(s, v);
 		else
 			dequeue(s, v);
 	}
 }
 
-void soft_wake(struct soft *s, struct soft_vcpu *v)
+void vmm_wake(struct vmm *s, struct vmm_vcpu *v)
 {
-	v->run = SOFT_VCPU_READY;
+	v->run = VMM_VCPU_READY;
 	if (v->vm->state.state == ENGINE_STATE_RUNNING)
 		enqueue(s, v);
 }
 
-uint64_t soft_guest_time(const struct soft_vm *vm)
+uint64_t vmm_guest_time(const struct vmm_vm *vm)
 {
 	uint64_t sum = 0;
 	uint32_t i;
@@ -79,12 +79,12 @@ uint64_t soft_guest_time(const struct soft_vm *vm)
 /* --- exits ---------------------------------------------------------------------------------- */
 
 /* The VM leaves the running state because of a vCPU's exit. */
-static void stop_for(struct soft *s, struct soft_vcpu *v, const struct core_run_exit *x,
+static void stop_for(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x,
 		     enum engine_vm_state state, enum engine_state_reason reason)
 {
 	struct engine_state_info *st = &v->vm->state;
 
-	soft_set_state(s, v->vm, state, reason);
+	vmm_set_state(s, v->vm, state, reason);
 	st->vcpu = v->index;
 	st->rip = x->rip;
 	st->gpa = x->gpa.v;
@@ -96,30 +96,30 @@ static void stop_for(struct soft *s, struct soft_vcpu *v, const struct core_run_
 
 #define REPORT(v, ...) snprintf((v)->vm->state.report, sizeof((v)->vm->state.report), __VA_ARGS__)
 
-static void on_time(struct soft *s, struct soft_vcpu *v, const struct core_run_exit *x)
+static void on_time(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
 {
 	(void)s;
 	(void)v;
 	(void)x;
 }
 
-static void on_hlt(struct soft *s, struct soft_vcpu *v, const struct core_run_exit *x)
+static void on_hlt(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
 {
 	uint32_t i;
 
-	v->run = SOFT_VCPU_HALTED;
+	v->run = VMM_VCPU_HALTED;
 	dequeue(s, v);
 	for (i = 0; i < v->vm->vcpu_count; i++)
-		if (v->vm->vcpus[i].run == SOFT_VCPU_READY)
+		if (v->vm->vcpus[i].run == VMM_VCPU_READY)
 			return;
 	stop_for(s, v, x, ENGINE_STATE_SHUTOFF, ENGINE_REASON_HALTED);
 	REPORT(v, "vcpu %u halted at rip 0x%" PRIx64 "; nothing can wake the VM", v->index, x->rip);
 }
 
 /* The guest ended itself through the exit port? */
-static void check_exit_port(struct soft *s, struct soft_vcpu *v, const struct core_run_exit *x)
+static void check_exit_port(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
 {
-	struct soft_vm *vm = v->vm;
+	struct vmm_vm *vm = v->vm;
 
 	if (!vm->exit_port.written)
 		return;
@@ -129,7 +129,7 @@ static void check_exit_port(struct soft *s, struct soft_vcpu *v, const struct co
 	       v->index, vm->exit_port.status, vm->exit_port.status, x->rip);
 }
 
-static void on_io(struct soft *s, struct soft_vcpu *v, const struct core_run_exit *x)
+static void on_io(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
 {
 	uint32_t value = 0;
 
@@ -157,7 +157,7 @@ static const char *access_text(uint64_t qualification)
 	return qualification & 4 ? "fetch" : qualification & 2 ? "write" : "read";
 }
 
-static void on_denied(struct soft *s, struct soft_vcpu *v, const struct core_run_exit *x)
+static void on_denied(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
 {
 	struct core_range range;
 	char where[40] = "", prot[4];
@@ -172,14 +172,14 @@ static void on_denied(struct soft *s, struct soft_vcpu *v, const struct core_run
 	       prot_text(range.prot, prot), x->rip);
 }
 
-static void on_misconfig(struct soft *s, struct soft_vcpu *v, const struct core_run_exit *x)
+static void on_misconfig(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
 {
 	stop_for(s, v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_INTERNAL);
 	REPORT(v, "vcpu %u: EPT misconfiguration at gpa 0x%" PRIx64 ", rip 0x%" PRIx64, v->index,
 	       x->gpa.v, x->rip);
 }
 
-static void on_triple_fault(struct soft *s, struct soft_vcpu *v, const struct core_run_exit *x)
+static void on_triple_fault(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
 {
 	stop_for(s, v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_TRIPLE_FAULT);
 	REPORT(v, "vcpu %u: triple fault at rip 0x%" PRIx64, v->index, x->rip);
@@ -192,7 +192,7 @@ static const char *exit_name(const struct core_run_exit *x)
 	return name ? name : "unknown";
 }
 
-static void on_unexpected(struct soft *s, struct soft_vcpu *v, const struct core_run_exit *x)
+static void on_unexpected(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
 {
 	stop_for(s, v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_UNEXPECTED);
 	REPORT(v,
@@ -202,7 +202,7 @@ static void on_unexpected(struct soft *s, struct soft_vcpu *v, const struct core
 	       x->intr_info);
 }
 
-static void on_entry_failed(struct soft *s, struct soft_vcpu *v, const struct core_run_exit *x)
+static void on_entry_failed(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
 {
 	const char *check = model_entry_refused(s->processor[v->home].hw);
 
@@ -222,18 +222,18 @@ static void on_entry_failed(struct soft *s, struct soft_vcpu *v, const struct co
 
 static uint32_t emulated_in(void *ctx, uint16_t port, unsigned size)
 {
-	return port_bus_in(&((struct soft_vm *)ctx)->bus, port, size);
+	return port_bus_in(&((struct vmm_vm *)ctx)->bus, port, size);
 }
 
 static void emulated_out(void *ctx, uint16_t port, unsigned size, uint32_t value)
 {
-	port_bus_out(&((struct soft_vm *)ctx)->bus, port, size, value);
+	port_bus_out(&((struct vmm_vm *)ctx)->bus, port, size, value);
 }
 
 /* No device is memory-mapped: reads float high, writes go nowhere. */
 static void emulated_mmio(void *ctx, uint64_t at, void *buf, unsigned size, bool write)
 {
-	struct soft_vm *vm = ctx;
+	struct vmm_vm *vm = ctx;
 
 	(void)at;
 	vm->mmio_unclaimed++;
@@ -243,10 +243,10 @@ static void emulated_mmio(void *ctx, uint64_t at, void *buf, unsigned size, bool
 
 static bool emulated_stop(void *ctx)
 {
-	return ((struct soft_vm *)ctx)->exit_port.written;
+	return ((struct vmm_vm *)ctx)->exit_port.written;
 }
 
-static void on_broken(struct soft *s, struct soft_vcpu *v, struct core_run_exit *x,
+static void on_broken(struct vmm *s, struct vmm_vcpu *v, struct core_run_exit *x,
 		      const struct emulate_result *r)
 {
 	x->gpa = r->gpa;
@@ -257,7 +257,7 @@ static void on_broken(struct soft *s, struct soft_vcpu *v, struct core_run_exit 
 	       r->text, r->gpa.v, r->linear.v, x->rip);
 }
 
-static void on_emulate(struct soft *s, struct soft_vcpu *v, const struct core_run_exit *exit)
+static void on_emulate(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *exit)
 {
 	const struct emulate_io io = {
 		.in = emulated_in,
@@ -291,7 +291,7 @@ static void on_emulate(struct soft *s, struct soft_vcpu *v, const struct core_ru
 	check_exit_port(s, v, exit);
 }
 
-static void (*const on_exit_reason[])(struct soft *, struct soft_vcpu *,
+static void (*const on_exit_reason[])(struct vmm *, struct vmm_vcpu *,
 				      const struct core_run_exit *) = {
 	[CORE_RUN_BUDGET] = on_time,
 	[CORE_RUN_KICKED] = on_time,
@@ -307,7 +307,7 @@ static void (*const on_exit_reason[])(struct soft *, struct soft_vcpu *,
 
 /* --- quanta -------------------------------------------------------------------------------- */
 
-static void run_quantum(struct soft *s, struct soft_processor *p, struct soft_vcpu *v)
+static void run_quantum(struct vmm *s, struct vmm_processor *p, struct vmm_vcpu *v)
 {
 	uint64_t start = v->account.retired;
 	unsigned exits = 0;
@@ -330,7 +330,7 @@ static void run_quantum(struct soft *s, struct soft_processor *p, struct soft_vc
 	model_cpu_set_account(p->hw, NULL);
 }
 
-static void tell_console(struct soft *s, struct soft_vm *vm)
+static void tell_console(struct vmm *s, struct vmm_vm *vm)
 {
 	struct engine_event ev = {.type = ENGINE_EVENT_CONSOLE, .vm = vm->id};
 
@@ -341,13 +341,13 @@ static void tell_console(struct soft *s, struct soft_vm *vm)
 	queue_push_once(&s->queue, &ev, &vm->console_queued);
 }
 
-bool soft_run_some(struct soft *s)
+bool vmm_run_some(struct vmm *s)
 {
 	uint32_t i;
 
 	for (i = 0; i < s->cfg.processors; i++) {
-		struct soft_processor *p = &s->processor[(s->turn + i) % s->cfg.processors];
-		struct soft_vcpu *v = p->turn;
+		struct vmm_processor *p = &s->processor[(s->turn + i) % s->cfg.processors];
+		struct vmm_vcpu *v = p->turn;
 
 		if (!v)
 			continue;
@@ -355,9 +355,9 @@ bool soft_run_some(struct soft *s)
 		p->turn = v->next;
 		run_quantum(s, p, v);
 		tell_console(s, v->vm);
-		soft_tell_notices(s, p, v);
-		soft_tell_trace(s, v->vm);
-		soft_tell_state(s, v->vm);
+		vmm_tell_notices(s, p, v);
+		vmm_tell_trace(s, v->vm);
+		vmm_tell_state(s, v->vm);
 		return true;
 	}
 	return false;

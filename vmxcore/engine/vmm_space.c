@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What an address space maps, as its EPT has it, and which of it is dirty. */
-#include "engine/soft.h"
+#include "engine/vmm.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -33,8 +33,8 @@ static bool has_flags(const struct core_as *as)
 	return (core_as_eptp(as) & VMX_BIT(6)) != 0;
 }
 
-int soft_mapping_list(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		      struct soft_reply *reply)
+int vmm_mapping_list(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		     struct vmm_reply *reply)
 {
 	const struct engine_mapping_list_req *q = &rq->req.u.mapping_list;
 	struct core_as *as = core_vm_as(vm->core);
@@ -44,15 +44,15 @@ int soft_mapping_list(struct soft *s, struct soft_vm *vm, const struct queue_req
 
 	(void)s;
 	if (q->max < 1 || q->max > ENGINE_MAX_MAPPINGS)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_MAPPINGS,
-				 "%u mappings: 1 to %u at a time", q->max, ENGINE_MAX_MAPPINGS);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_MAPPINGS,
+				"%u mappings: 1 to %u at a time", q->max, ENGINE_MAX_MAPPINGS);
 	/* One more than asked for tells whether there is more. */
 	ranges = calloc(q->max + 1, sizeof(*ranges));
 	if (!ranges)
 		return -ENOMEM;
 	found = core_as_ranges(as, gpa(q->gpa), ranges, q->max + 1);
 	n = found < q->max ? found : q->max;
-	out = soft_payload(reply, 1, sizeof(*out) + n * sizeof(out->mapping[0]));
+	out = vmm_payload(reply, 1, sizeof(*out) + n * sizeof(out->mapping[0]));
 	if (out) {
 		out->ep4ta = core_ep4ta(core_as_eptp(as));
 		out->table_bytes = core_as_table_bytes(as);
@@ -70,23 +70,23 @@ int soft_mapping_list(struct soft *s, struct soft_vm *vm, const struct queue_req
 /* --- dirty pages ------------------------------------------------------------------------------ */
 
 static int check_dirty(struct core_as *as, const struct engine_dirty_req *q,
-		       struct soft_reply *reply)
+		       struct vmm_reply *reply)
 {
 	if (q->clear > 1)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_KIND, 1, "clear must be 0 or 1");
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_KIND, 1, "clear must be 0 or 1");
 	if (q->gpa % VMX_PAGE_SIZE != 0)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_GPA, VMX_PAGE_SIZE,
-				 "0x%" PRIx64 " is not a multiple of 4096", q->gpa);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_GPA, VMX_PAGE_SIZE,
+				"0x%" PRIx64 " is not a multiple of 4096", q->gpa);
 	if (q->size_bytes == 0 || q->size_bytes % VMX_PAGE_SIZE != 0)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, VMX_PAGE_SIZE,
-				 "%" PRIu64 " is not a positive multiple of 4096", q->size_bytes);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, VMX_PAGE_SIZE,
+				"%" PRIu64 " is not a positive multiple of 4096", q->size_bytes);
 	if (q->size_bytes > ENGINE_MAX_DIRTY_BYTES)
-		return soft_fail(reply, -ERANGE, ENGINE_FIELD_SIZE, ENGINE_MAX_DIRTY_BYTES,
-				 "%" PRIu64 " bytes: at most %" PRIu64 " at a time", q->size_bytes,
-				 ENGINE_MAX_DIRTY_BYTES);
+		return vmm_fail(reply, -ERANGE, ENGINE_FIELD_SIZE, ENGINE_MAX_DIRTY_BYTES,
+				"%" PRIu64 " bytes: at most %" PRIu64 " at a time", q->size_bytes,
+				ENGINE_MAX_DIRTY_BYTES);
 	if (!has_flags(as))
-		return soft_fail(reply, -ENOTSUP, ENGINE_FIELD_NONE, 0,
-				 "this VM's EPT has no accessed and dirty flags");
+		return vmm_fail(reply, -ENOTSUP, ENGINE_FIELD_NONE, 0,
+				"this VM's EPT has no accessed and dirty flags");
 	return 0;
 }
 
@@ -100,8 +100,8 @@ static uint64_t bits_set(const uint8_t *bitmap, size_t bytes)
 	return sum;
 }
 
-int soft_dirty(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-	       struct soft_reply *reply)
+int vmm_dirty(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+	      struct vmm_reply *reply)
 {
 	const struct engine_dirty_req *q = &rq->req.u.dirty;
 	struct core_as *as = core_vm_as(vm->core);
@@ -112,18 +112,18 @@ int soft_dirty(struct soft *s, struct soft_vm *vm, const struct queue_request *r
 
 	if (err)
 		return err;
-	out = soft_payload(reply, 1, sizeof(*out) + bytes);
+	out = vmm_payload(reply, 1, sizeof(*out) + bytes);
 	if (!out)
 		return -ENOMEM;
 	/* As a change of mappings, on the home processor of the first vCPU. */
 	err = core_as_dirty_harvest(as, s->processor[vm->vcpus[0].home].core, gpa(q->gpa),
 				    q->size_bytes, q->clear, out->bitmap, &change);
 	if (err)
-		return soft_fail(reply, err, ENGINE_FIELD_GPA, 0,
-				 "0x%" PRIx64 " plus %" PRIu64
-				 " bytes is beyond the guest-physical address space",
-				 q->gpa, q->size_bytes);
-	soft_fill_change(&out->change, &change, core_as_eptp(as));
+		return vmm_fail(reply, err, ENGINE_FIELD_GPA, 0,
+				"0x%" PRIx64 " plus %" PRIu64
+				" bytes is beyond the guest-physical address space",
+				q->gpa, q->size_bytes);
+	vmm_fill_change(&out->change, &change, core_as_eptp(as));
 	out->bitmap_bytes = bytes;
 	out->dirty_pages = bits_set(out->bitmap, bytes);
 	return 0;

@@ -8,25 +8,25 @@
  * in a quantum depends on nothing that differs from run to run. What may hang or is only
  * copying is work for other threads (workers.h); the job is parked meanwhile.
  */
-#ifndef VMXCORE_ENGINE_SOFT_JOB_H
-#define VMXCORE_ENGINE_SOFT_JOB_H
+#ifndef VMXCORE_ENGINE_VMM_JOB_H
+#define VMXCORE_ENGINE_VMM_JOB_H
 
-#include "engine/soft.h"
+#include "engine/vmm.h"
 
 /* How often a parked job's progress is looked at, and told at most. */
-#define SOFT_JOB_PROGRESS_MS 50
+#define VMM_JOB_PROGRESS_MS 50
 
 /* What a step returns, besides an error (then it has undone all) and 0: done. */
-#define SOFT_JOB_MORE 1
-#define SOFT_JOB_PARK 2 /* until its work is done, or its end is asked for */
+#define VMM_JOB_MORE 1
+#define VMM_JOB_PARK 2 /* until its work is done, or its end is asked for */
 
-struct soft_job {
-	struct soft_job *next, *prev; /* of the list that it is in */
-	struct soft_job **list;
+struct vmm_job {
+	struct vmm_job *next, *prev; /* of the list that it is in */
+	struct vmm_job **list;
 	struct queue_request *rq; /* NULL: nobody asked for it by itself */
-	struct soft_vm *vm;	  /* whose requests wait; NULL: one that is not listed yet */
-	struct soft_reply reply;
-	int (*step)(struct soft *s, struct soft_job *job);
+	struct vmm_vm *vm;	  /* whose requests wait; NULL: one that is not listed yet */
+	struct vmm_reply reply;
+	int (*step)(struct vmm *s, struct vmm_job *job);
 	void *state; /* the step's */
 	struct work *work;
 	struct workers *workers; /* that have the work; NULL: it is the job's */
@@ -38,35 +38,35 @@ struct soft_job {
 };
 
 /* What a handler returns for a request that takes long; -ENOMEM. The state stays its own. */
-int soft_job_new(struct soft *s, struct soft_vm *vm, struct soft_reply *reply,
-		 int (*step)(struct soft *s, struct soft_job *job), void *state);
+int vmm_job_new(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply,
+		int (*step)(struct vmm *s, struct vmm_job *job), void *state);
 /* Takes reply->job from the handler, and makes the first step. rq may be NULL. */
-void soft_job_begin(struct soft *s, struct queue_request *rq, struct soft_reply *reply);
+void vmm_job_begin(struct vmm *s, struct queue_request *rq, struct vmm_reply *reply);
 /* rq waits for the end of the job. */
-void soft_job_wait(struct soft_job *job, struct queue_request *rq);
+void vmm_job_wait(struct vmm_job *job, struct queue_request *rq);
 
 /* --- for steps --- */
 
 /* Its end is asked for. */
-bool soft_job_cancelled(const struct soft_job *job);
-/* Hands work out. SOFT_JOB_PARK, or -EAGAIN. */
-int soft_job_work(struct soft_job *job, struct workers *workers, struct work *work);
+bool vmm_job_cancelled(const struct vmm_job *job);
+/* Hands work out. VMM_JOB_PARK, or -EAGAIN. */
+int vmm_job_work(struct vmm_job *job, struct workers *workers, struct work *work);
 /* The work is under way still: the job was woken to be cancelled. */
-bool soft_job_at_work(const struct soft_job *job);
+bool vmm_job_at_work(const struct vmm_job *job);
 /* The workers drop it when it returns. */
-void soft_job_give_up_work(struct soft_job *job);
+void vmm_job_give_up_work(struct vmm_job *job);
 
 /* --- for the machine's thread --- */
 
 /* Some job can be stepped. */
-bool soft_jobs_ready(const struct soft *s);
+bool vmm_jobs_ready(const struct vmm *s);
 /* How long the thread may sleep when nothing runs: see queue_take(). */
-int soft_jobs_patience(const struct soft *s);
+int vmm_jobs_patience(const struct vmm *s);
 /* Takes notice of finished work and, if `cancelling`, of requests whose end is asked for. */
-void soft_jobs_poll(struct soft *s, bool cancelling);
+void vmm_jobs_poll(struct vmm *s, bool cancelling);
 /* Steps the next job, if there is one. */
-void soft_jobs_step(struct soft *s);
+void vmm_jobs_step(struct vmm *s);
 /* Ends all of them, as if all were cancelled. */
-void soft_jobs_end(struct soft *s);
+void vmm_jobs_end(struct vmm *s);
 
 #endif

@@ -4,7 +4,7 @@
  * lies on may be away; that it answers later, when guests use the memory, nobody can see
  * to: an access to a file's page waits for the page.
  */
-#include "engine/soft_job.h"
+#include "engine/vmm_job.h"
 
 #include "plat/atomic.h"
 
@@ -34,26 +34,26 @@ static void drop(struct work *w)
 	free(l);
 }
 
-static int step_add(struct soft *s, struct soft_job *job)
+static int step_add(struct vmm *s, struct vmm_job *job)
 {
 	struct look *l = job->state;
 	int err;
 
-	if (soft_job_at_work(job)) {
-		soft_job_give_up_work(job);
+	if (vmm_job_at_work(job)) {
+		vmm_job_give_up_work(job);
 		return -ECANCELED;
 	}
-	err = soft_job_cancelled(job) ? -ECANCELED : l->err;
+	err = vmm_job_cancelled(job) ? -ECANCELED : l->err;
 	if (err && err != -ECANCELED)
-		soft_fail(&job->reply, err, ENGINE_FIELD_FILE, 0, "the file is not to be had: %s",
-			  strerrordesc_np(-err));
+		vmm_fail(&job->reply, err, ENGINE_FIELD_FILE, 0, "the file is not to be had: %s",
+			 strerrordesc_np(-err));
 	if (!err)
-		err = soft_slot_new(s, job->vm, &job->rq->req.u.slot_add, l->fd, &job->reply);
+		err = vmm_slot_new(s, job->vm, &job->rq->req.u.slot_add, l->fd, &job->reply);
 	drop(&l->work);
 	return err;
 }
 
-static int step_look(struct soft *s, struct soft_job *job)
+static int step_look(struct vmm *s, struct vmm_job *job)
 {
 	struct look *l = job->state;
 	int r;
@@ -61,26 +61,26 @@ static int step_look(struct soft *s, struct soft_job *job)
 	l->fd = job->rq->fds[0];
 	job->rq->fd_count = 0;
 	job->step = step_add;
-	r = soft_job_work(job, s->readers, &l->work);
+	r = vmm_job_work(job, s->readers, &l->work);
 	if (r < 0)
 		drop(&l->work);
 	return r;
 }
 
-int soft_slot_add(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
+int vmm_slot_add(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		 struct vmm_reply *reply)
 {
 	struct look *l;
 	int err;
 
 	if (!rq->fd_count)
-		return soft_slot_new(s, vm, &rq->req.u.slot_add, -1, reply);
+		return vmm_slot_new(s, vm, &rq->req.u.slot_add, -1, reply);
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
 	l->work.run = run;
 	l->work.drop = drop;
-	err = soft_job_new(s, vm, reply, step_look, l);
+	err = vmm_job_new(s, vm, reply, step_look, l);
 	if (err)
 		free(l);
 	return err;

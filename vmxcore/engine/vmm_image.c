@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "engine/soft_image.h"
+#include "engine/vmm_image.h"
 
 #include "plat/atomic.h"
 
@@ -17,8 +17,8 @@ struct image_read {
 	int fds[ENGINE_MAX_FDS];
 	uint32_t count;
 	uint64_t memory_left; /* of the machine, when it began */
-	struct soft_blob *blob[ENGINE_MAX_FDS];
-	struct soft_blob *like; /* that one of them is being compared with */
+	struct vmm_blob *blob[ENGINE_MAX_FDS];
+	struct vmm_blob *like; /* that one of them is being compared with */
 	size_t compared;
 	/* What is wrong. */
 	int err;
@@ -101,7 +101,7 @@ static uint64_t hash_of(const uint8_t *data, size_t size)
 
 static int read_file(struct image_read *r, uint32_t file)
 {
-	struct soft_blob *b = r->blob[file];
+	struct vmm_blob *b = r->blob[file];
 	char text[ENGINE_TEXT_LEN];
 	size_t at, n;
 	int err;
@@ -125,7 +125,7 @@ static int read_file(struct image_read *r, uint32_t file)
 
 static int open_file(struct image_read *r, uint32_t file)
 {
-	struct soft_blob *b;
+	struct vmm_blob *b;
 	uint64_t size;
 	int err = check_file(r, file, &size);
 
@@ -159,7 +159,7 @@ static void run(struct work *w)
 /* --- the machine's side ------------------------------------------------------------------------
  */
 
-static void blob_free(struct soft_blob *b)
+static void blob_free(struct vmm_blob *b)
 {
 	if (!b)
 		return;
@@ -179,15 +179,15 @@ static void drop(struct work *w)
 	free(r);
 }
 
-void image_read_drop(struct soft *s, struct image_read *r)
+void image_read_drop(struct vmm *s, struct image_read *r)
 {
 	if (!r)
 		return;
-	soft_blob_put(s, r->like);
+	vmm_blob_put(s, r->like);
 	drop(&r->work);
 }
 
-int image_read_new(const struct soft *s, struct queue_request *rq, struct image_read **ret)
+int image_read_new(const struct vmm *s, struct queue_request *rq, struct image_read **ret)
 {
 	struct image_read *r = calloc(1, sizeof(*r));
 
@@ -208,40 +208,40 @@ struct work *image_read_work(struct image_read *r)
 	return &r->work;
 }
 
-bool image_read_failed(const struct image_read *r, struct soft_reply *reply)
+bool image_read_failed(const struct image_read *r, struct vmm_reply *reply)
 {
 	if (!r->err)
 		return false;
 	reply->error.index = r->index ? r->index - 1 : 0;
-	soft_fail(reply, r->err, r->index ? ENGINE_FIELD_MODULE : ENGINE_FIELD_IMAGE, r->limit,
-		  "%s", r->text[0] ? r->text : strerrordesc_np(-r->err));
+	vmm_fail(reply, r->err, r->index ? ENGINE_FIELD_MODULE : ENGINE_FIELD_IMAGE, r->limit, "%s",
+		 r->text[0] ? r->text : strerrordesc_np(-r->err));
 	return true;
 }
 
 /* --- sharing -------------------------------------------------------------------------------------
  */
 
-static struct soft_blob **bucket_of(struct soft *s, const struct soft_blob *b)
+static struct vmm_blob **bucket_of(struct vmm *s, const struct vmm_blob *b)
 {
-	return &s->blobs[b->hash % SOFT_BLOB_BUCKETS];
+	return &s->blobs[b->hash % VMM_BLOB_BUCKETS];
 }
 
-static struct soft_blob *find_like(struct soft *s, const struct soft_blob *b)
+static struct vmm_blob *find_like(struct vmm *s, const struct vmm_blob *b)
 {
-	struct soft_blob *o = *bucket_of(s, b);
+	struct vmm_blob *o = *bucket_of(s, b);
 
 	while (o && (o->hash != b->hash || o->size != b->size))
 		o = o->next;
 	return o;
 }
 
-static int keep(struct soft *s, struct soft_blob *b, struct soft_reply *reply)
+static int keep(struct vmm *s, struct vmm_blob *b, struct vmm_reply *reply)
 {
 	uint64_t left = s->cfg.memory_bytes - s->memory_used;
 
 	if (b->size > left)
-		return soft_fail(reply, -ENOMEM, ENGINE_FIELD_IMAGE, left,
-				 "no memory left to keep the file's %zu bytes", b->size);
+		return vmm_fail(reply, -ENOMEM, ENGINE_FIELD_IMAGE, left,
+				"no memory left to keep the file's %zu bytes", b->size);
 	s->memory_used += b->size;
 	b->users = 1;
 	b->next = *bucket_of(s, b);
@@ -250,7 +250,7 @@ static int keep(struct soft *s, struct soft_blob *b, struct soft_reply *reply)
 }
 
 /* Is it like what it is compared with? 1: as far as it has been looked at. */
-static int compare(struct soft *s, struct image_read *r, const struct soft_blob *b)
+static int compare(struct vmm *s, struct image_read *r, const struct vmm_blob *b)
 {
 	size_t left = b->size - r->compared, n = left < COMPARE_PIECE ? left : COMPARE_PIECE;
 	bool same = memcmp(b->data + r->compared, r->like->data + r->compared, n) == 0;
@@ -259,16 +259,16 @@ static int compare(struct soft *s, struct image_read *r, const struct soft_blob 
 	if (same && r->compared < b->size)
 		return 1;
 	if (!same) {
-		soft_blob_put(s, r->like);
+		vmm_blob_put(s, r->like);
 		r->like = NULL;
 	}
 	return 0;
 }
 
-int image_take(struct soft *s, struct image_read *r, uint32_t file, struct soft_blob **ret,
-	       struct soft_reply *reply)
+int image_take(struct vmm *s, struct image_read *r, uint32_t file, struct vmm_blob **ret,
+	       struct vmm_reply *reply)
 {
-	struct soft_blob *b = r->blob[file];
+	struct vmm_blob *b = r->blob[file];
 	int err;
 
 	if (!r->like) {
@@ -292,9 +292,9 @@ int image_take(struct soft *s, struct image_read *r, uint32_t file, struct soft_
 	return 0;
 }
 
-void soft_blob_put(struct soft *s, struct soft_blob *b)
+void vmm_blob_put(struct vmm *s, struct vmm_blob *b)
 {
-	struct soft_blob **at;
+	struct vmm_blob **at;
 
 	if (!b || --b->users != 0)
 		return;

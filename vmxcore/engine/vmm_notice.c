@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What is worth telling without being asked: once, or the latest. */
-#include "engine/soft.h"
+#include "engine/vmm.h"
 
 #include <stdio.h>
 
-static void tell_recycled(struct soft *s, struct soft_processor *p, const struct soft_vcpu *v)
+static void tell_recycled(struct vmm *s, struct vmm_processor *p, const struct vmm_vcpu *v)
 {
 	struct engine_event ev = {
 		.type = ENGINE_EVENT_NOTICE,
@@ -21,12 +21,12 @@ static void tell_recycled(struct soft *s, struct soft_processor *p, const struct
 }
 
 /* Another vCPU of the VM has met it before? */
-static bool is_known(const struct soft_vm *vm, const struct soft_vcpu *but, const char *mnemonic)
+static bool is_known(const struct vmm_vm *vm, const struct vmm_vcpu *but, const char *mnemonic)
 {
 	uint32_t i, k;
 
 	for (i = 0; i < vm->vcpu_count; i++) {
-		const struct soft_vcpu *v = &vm->vcpus[i];
+		const struct vmm_vcpu *v = &vm->vcpus[i];
 
 		for (k = 0; k < v->unimplemented_told && v != but; k++)
 			if (strncmp(v->account.unimplemented[k].mnemonic, mnemonic,
@@ -37,10 +37,10 @@ static bool is_known(const struct soft_vm *vm, const struct soft_vcpu *but, cons
 }
 
 /* The account has a row for each mnemonic, the first MODEL_UNIMPLEMENTED_MAX of a vCPU. */
-static void tell_unimplemented(struct soft *s, struct soft_vcpu *v,
+static void tell_unimplemented(struct vmm *s, struct vmm_vcpu *v,
 			       const struct model_unimplemented *row)
 {
-	struct soft_vm *vm = v->vm;
+	struct vmm_vm *vm = v->vm;
 	struct engine_event ev = {
 		.type = ENGINE_EVENT_NOTICE,
 		.vm = vm->id,
@@ -51,14 +51,14 @@ static void tell_unimplemented(struct soft *s, struct soft_vcpu *v,
 			   .processor = v->home},
 	};
 
-	if (vm->notices == SOFT_NOTICES_MAX || is_known(vm, v, row->mnemonic))
+	if (vm->notices == VMM_NOTICES_MAX || is_known(vm, v, row->mnemonic))
 		return;
 	vm->notices++;
 	snprintf(ev.notice.text, sizeof(ev.notice.text), "%s", row->mnemonic);
 	queue_push(&s->queue, &ev);
 }
 
-void soft_tell_notices(struct soft *s, struct soft_processor *p, struct soft_vcpu *v)
+void vmm_tell_notices(struct vmm *s, struct vmm_processor *p, struct vmm_vcpu *v)
 {
 	if (p->core->vpids.generation != p->generation_told)
 		tell_recycled(s, p, v);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Every counter there is, as a list that describes itself. */
-#include "engine/soft.h"
+#include "engine/vmm.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +51,7 @@ static void add_core(struct list *l, const struct core_stats *stats, const struc
 
 /* --- vCPUs -------------------------------------------------------------------------------- */
 
-static void add_exits(struct list *l, const struct soft_vcpu *v)
+static void add_exits(struct list *l, const struct vmm_vcpu *v)
 {
 	uint32_t i;
 
@@ -79,7 +79,7 @@ static void add_unimplemented(struct list *l, const struct model_account *a)
 		add(l, "ud.", "other", "exceptions", a->unimplemented_other);
 }
 
-static void add_vcpu(struct list *l, const struct soft_vcpu *v)
+static void add_vcpu(struct list *l, const struct vmm_vcpu *v)
 {
 	l->scope = (struct engine_stat){
 		.vm = v->vm->id,
@@ -97,7 +97,7 @@ static void add_vcpu(struct list *l, const struct soft_vcpu *v)
 
 /* --- VMs and processors ---------------------------------------------------------------------- */
 
-static uint64_t mapped_bytes(const struct soft_vm *vm)
+static uint64_t mapped_bytes(const struct vmm_vm *vm)
 {
 	uint64_t sum = 0;
 	size_t i;
@@ -107,7 +107,7 @@ static uint64_t mapped_bytes(const struct soft_vm *vm)
 	return sum;
 }
 
-static uint64_t slot_bytes(const struct soft_vm *vm)
+static uint64_t slot_bytes(const struct vmm_vm *vm)
 {
 	uint64_t sum = 0;
 	size_t i;
@@ -117,7 +117,7 @@ static uint64_t slot_bytes(const struct soft_vm *vm)
 	return sum;
 }
 
-static void add_vm(struct list *l, const struct soft_vm *vm)
+static void add_vm(struct list *l, const struct vmm_vm *vm)
 {
 	struct core_as *as = core_vm_as(vm->core);
 	uint32_t i;
@@ -140,9 +140,9 @@ static void add_vm(struct list *l, const struct soft_vm *vm)
 		add_vcpu(l, &vm->vcpus[i]);
 }
 
-static void add_processor(struct list *l, const struct soft *s, uint32_t i)
+static void add_processor(struct list *l, const struct vmm *s, uint32_t i)
 {
-	const struct soft_processor *p = &s->processor[i];
+	const struct vmm_processor *p = &s->processor[i];
 
 	l->scope = (struct engine_stat){.scope = ENGINE_SCOPE_PROCESSOR, .processor = i};
 	add(l, "", "guest_time", "ticks", model_cpu_time(p->hw));
@@ -153,8 +153,8 @@ static void add_processor(struct list *l, const struct soft *s, uint32_t i)
 	add(l, "", "vmcs_misuses", "VMCSs", p->vmcs_misuses);
 }
 
-int soft_stats(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-	       struct soft_reply *reply)
+int vmm_stats(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+	      struct vmm_reply *reply)
 {
 	struct list l = {0};
 	size_t k;

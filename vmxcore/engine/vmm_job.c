@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "engine/soft_job.h"
+#include "engine/vmm_job.h"
 
 #include "plat/atomic.h"
 
@@ -7,12 +7,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PROGRESS_NS (SOFT_JOB_PROGRESS_MS * UINT64_C(1000000))
+#define PROGRESS_NS (VMM_JOB_PROGRESS_MS * UINT64_C(1000000))
 #define CLOSING_POLL_US 200
 
 /* --- lists ------------------------------------------------------------------------------ */
 
-static void take_out(struct soft_job *job)
+static void take_out(struct vmm_job *job)
 {
 	if (!job->list)
 		return;
@@ -24,7 +24,7 @@ static void take_out(struct soft_job *job)
 }
 
 /* Last in the round. */
-static void put_in(struct soft_job **list, struct soft_job *job)
+static void put_in(struct vmm_job **list, struct vmm_job *job)
 {
 	take_out(job);
 	job->list = list;
@@ -48,7 +48,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static void learn_progress(struct soft_job *job)
+static void learn_progress(struct vmm_job *job)
 {
 	if (!job->workers)
 		return;
@@ -56,7 +56,7 @@ static void learn_progress(struct soft_job *job)
 	job->done = job->before + plat_load(&job->work->done);
 }
 
-static void tell_progress(struct soft *s, struct soft_job *job)
+static void tell_progress(struct vmm *s, struct vmm_job *job)
 {
 	struct engine_event ev = {.type = ENGINE_EVENT_PROGRESS};
 	uint64_t now;
@@ -79,10 +79,10 @@ static void tell_progress(struct soft *s, struct soft_job *job)
 
 /* --- life ---------------------------------------------------------------------------------- */
 
-int soft_job_new(struct soft *s, struct soft_vm *vm, struct soft_reply *reply,
-		 int (*step)(struct soft *s, struct soft_job *job), void *state)
+int vmm_job_new(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply,
+		int (*step)(struct vmm *s, struct vmm_job *job), void *state)
 {
-	struct soft_job *job = calloc(1, sizeof(*job));
+	struct vmm_job *job = calloc(1, sizeof(*job));
 
 	(void)s;
 	if (!job)
@@ -95,7 +95,7 @@ int soft_job_new(struct soft *s, struct soft_vm *vm, struct soft_reply *reply,
 }
 
 /* Its completion comes before those of the requests that waited for it. */
-static void finish(struct soft *s, struct soft_job *job, int err)
+static void finish(struct vmm *s, struct vmm_job *job, int err)
 {
 	struct queue_request *rq = job->first_waiting, *next;
 
@@ -103,32 +103,32 @@ static void finish(struct soft *s, struct soft_job *job, int err)
 	if (job->vm)
 		job->vm->job = NULL;
 	if (job->rq)
-		soft_complete(s, job->rq, &job->reply, err);
+		vmm_complete(s, job->rq, &job->reply, err);
 	else
 		free(job->reply.payload);
 	free(job);
 	for (; rq; rq = next) {
 		next = rq->next;
 		rq->next = NULL;
-		soft_serve(s, rq);
+		vmm_serve(s, rq);
 	}
 }
 
-static void step(struct soft *s, struct soft_job *job)
+static void step(struct vmm *s, struct vmm_job *job)
 {
 	int r = job->step(s, job);
 
-	if (r != SOFT_JOB_MORE && r != SOFT_JOB_PARK) {
+	if (r != VMM_JOB_MORE && r != VMM_JOB_PARK) {
 		finish(s, job, r);
 		return;
 	}
-	put_in(r == SOFT_JOB_MORE ? &s->ready : &s->parked, job);
+	put_in(r == VMM_JOB_MORE ? &s->ready : &s->parked, job);
 	tell_progress(s, job);
 }
 
-void soft_job_begin(struct soft *s, struct queue_request *rq, struct soft_reply *reply)
+void vmm_job_begin(struct vmm *s, struct queue_request *rq, struct vmm_reply *reply)
 {
-	struct soft_job *job = reply->job;
+	struct vmm_job *job = reply->job;
 
 	reply->job = NULL;
 	job->reply = *reply;
@@ -138,7 +138,7 @@ void soft_job_begin(struct soft *s, struct queue_request *rq, struct soft_reply 
 	step(s, job);
 }
 
-void soft_job_wait(struct soft_job *job, struct queue_request *rq)
+void vmm_job_wait(struct vmm_job *job, struct queue_request *rq)
 {
 	rq->next = NULL;
 	if (job->last_waiting)
@@ -150,12 +150,12 @@ void soft_job_wait(struct soft_job *job, struct queue_request *rq)
 
 /* --- for steps ------------------------------------------------------------------------------- */
 
-bool soft_job_cancelled(const struct soft_job *job)
+bool vmm_job_cancelled(const struct vmm_job *job)
 {
 	return job->rq && plat_load(&job->rq->cancelled);
 }
 
-int soft_job_work(struct soft_job *job, struct workers *workers, struct work *work)
+int vmm_job_work(struct vmm_job *job, struct workers *workers, struct work *work)
 {
 	int err;
 
@@ -165,15 +165,15 @@ int soft_job_work(struct soft_job *job, struct workers *workers, struct work *wo
 		return err;
 	job->work = work;
 	job->workers = workers;
-	return SOFT_JOB_PARK;
+	return VMM_JOB_PARK;
 }
 
-bool soft_job_at_work(const struct soft_job *job)
+bool vmm_job_at_work(const struct vmm_job *job)
 {
 	return job->workers != NULL;
 }
 
-void soft_job_give_up_work(struct soft_job *job)
+void vmm_job_give_up_work(struct vmm_job *job)
 {
 	workers_give_up(job->workers, job->work);
 	job->workers = NULL;
@@ -182,22 +182,22 @@ void soft_job_give_up_work(struct soft_job *job)
 
 /* --- for the machine's thread ---------------------------------------------------------------- */
 
-bool soft_jobs_ready(const struct soft *s)
+bool vmm_jobs_ready(const struct vmm *s)
 {
 	return s->ready != NULL;
 }
 
-int soft_jobs_patience(const struct soft *s)
+int vmm_jobs_patience(const struct vmm *s)
 {
-	return s->ready ? 0 : s->parked ? SOFT_JOB_PROGRESS_MS : QUEUE_FOREVER;
+	return s->ready ? 0 : s->parked ? VMM_JOB_PROGRESS_MS : QUEUE_FOREVER;
 }
 
-static void collect(struct soft *s, struct workers *workers)
+static void collect(struct vmm *s, struct workers *workers)
 {
 	struct work *w = workers_collect(workers), *next;
 
 	for (; w; w = next) {
-		struct soft_job *job = w->owner;
+		struct vmm_job *job = w->owner;
 
 		next = w->next;
 		learn_progress(job);
@@ -208,29 +208,29 @@ static void collect(struct soft *s, struct workers *workers)
 }
 
 /* Requests that wait for the job, and need not any more. */
-static void end_waiting(struct soft *s, struct soft_job *job)
+static void end_waiting(struct vmm *s, struct vmm_job *job)
 {
 	struct queue_request *rq = job->first_waiting, *next;
-	struct soft_reply reply = {0};
+	struct vmm_reply reply = {0};
 
 	job->first_waiting = NULL;
 	job->last_waiting = NULL;
 	for (; rq; rq = next) {
 		next = rq->next;
 		if (!plat_load(&rq->cancelled)) {
-			soft_job_wait(job, rq);
+			vmm_job_wait(job, rq);
 			continue;
 		}
-		reply = (struct soft_reply){.vm = rq->req.vm};
-		soft_complete(s, rq, &reply, -ECANCELED);
+		reply = (struct vmm_reply){.vm = rq->req.vm};
+		vmm_complete(s, rq, &reply, -ECANCELED);
 	}
 }
 
 /* fn may put the job into the other list. */
-static void each_job(struct soft *s, struct soft_job **list,
-		     void (*fn)(struct soft *s, struct soft_job *job))
+static void each_job(struct vmm *s, struct vmm_job **list,
+		     void (*fn)(struct vmm *s, struct vmm_job *job))
 {
-	struct soft_job *job = *list, *last = job ? job->prev : NULL, *next;
+	struct vmm_job *job = *list, *last = job ? job->prev : NULL, *next;
 
 	for (; job; job = next) {
 		next = job == last ? NULL : job->next;
@@ -238,13 +238,13 @@ static void each_job(struct soft *s, struct soft_job **list,
 	}
 }
 
-static void wake_cancelled(struct soft *s, struct soft_job *job)
+static void wake_cancelled(struct vmm *s, struct vmm_job *job)
 {
-	if (soft_job_cancelled(job))
+	if (vmm_job_cancelled(job))
 		put_in(&s->ready, job);
 }
 
-void soft_jobs_poll(struct soft *s, bool cancelling)
+void vmm_jobs_poll(struct vmm *s, bool cancelling)
 {
 	uint64_t now;
 
@@ -264,13 +264,13 @@ void soft_jobs_poll(struct soft *s, bool cancelling)
 	each_job(s, &s->parked, wake_cancelled);
 }
 
-void soft_jobs_step(struct soft *s)
+void vmm_jobs_step(struct vmm *s)
 {
 	if (s->ready)
 		step(s, s->ready);
 }
 
-static void cancel_all(struct soft *s, struct soft_job *job)
+static void cancel_all(struct vmm *s, struct vmm_job *job)
 {
 	struct queue_request *rq;
 
@@ -281,11 +281,11 @@ static void cancel_all(struct soft *s, struct soft_job *job)
 		plat_store(&rq->cancelled, 1);
 }
 
-void soft_jobs_end(struct soft *s)
+void vmm_jobs_end(struct vmm *s)
 {
 	each_job(s, &s->ready, cancel_all);
 	each_job(s, &s->parked, cancel_all);
-	soft_jobs_poll(s, true);
+	vmm_jobs_poll(s, true);
 	while (s->ready || s->parked) {
 		if (s->ready) {
 			step(s, s->ready);
@@ -293,6 +293,6 @@ void soft_jobs_end(struct soft *s)
 		}
 		/* Work that can't be given up. */
 		usleep(CLOSING_POLL_US);
-		soft_jobs_poll(s, false);
+		vmm_jobs_poll(s, false);
 	}
 }

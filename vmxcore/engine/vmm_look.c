@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Looking at vCPUs, walks, tags and TLB content. Nothing here changes any of them. */
-#include "engine/soft.h"
+#include "engine/vmm.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -9,10 +9,10 @@
 #define CR4_PCIDE VMX_BIT(17)
 #define CR3_PCID UINT64_C(0xfff)
 
-int soft_vm_info(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		 struct soft_reply *reply)
+int vmm_vm_info(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		struct vmm_reply *reply)
 {
-	struct engine_vcpu_info *info = soft_payload(reply, vm->vcpu_count, sizeof(*info));
+	struct engine_vcpu_info *info = vmm_payload(reply, vm->vcpu_count, sizeof(*info));
 	uint32_t i;
 
 	(void)s;
@@ -20,7 +20,7 @@ int soft_vm_info(struct soft *s, struct soft_vm *vm, const struct queue_request 
 	if (!info)
 		return -ENOMEM;
 	for (i = 0; i < vm->vcpu_count; i++) {
-		const struct soft_vcpu *v = &vm->vcpus[i];
+		const struct vmm_vcpu *v = &vm->vcpus[i];
 		struct core_regs r;
 		bool valid;
 		struct core_vpid tag = core_vcpu_vpid(v->core, &valid);
@@ -39,17 +39,17 @@ int soft_vm_info(struct soft *s, struct soft_vm *vm, const struct queue_request 
 	return 0;
 }
 
-int soft_console_read(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		      struct soft_reply *reply)
+int vmm_console_read(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		     struct vmm_reply *reply)
 {
 	const struct engine_console_read *c = &rq->req.u.console;
 	uint8_t *buf;
 
 	(void)s;
 	if (c->max_bytes > ENGINE_MAX_DATA)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_DATA,
-				 "%u bytes: at most %u at a time", c->max_bytes, ENGINE_MAX_DATA);
-	buf = soft_payload(reply, c->max_bytes, 1);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_DATA,
+				"%u bytes: at most %u at a time", c->max_bytes, ENGINE_MAX_DATA);
+	buf = vmm_payload(reply, c->max_bytes, 1);
 	if (!buf)
 		return -ENOMEM;
 	reply->payload_bytes =
@@ -68,7 +68,7 @@ struct tags {
 	bool tagged; /* false: its next entry finds nothing tagged (fresh VPID, or none) */
 };
 
-static struct tags tags_of(struct soft *s, const struct soft_vcpu *v,
+static struct tags tags_of(struct vmm *s, const struct vmm_vcpu *v,
 			   const struct core_paging_state *ps)
 {
 	struct tags t = {
@@ -174,25 +174,25 @@ static void fill_slot(struct engine_walk *out, struct core_as *as, const struct 
 	out->slot_offset = range.offset + (w->gpa.v - range.gpa.v);
 }
 
-static int check_walk(const struct soft_vm *vm, const struct engine_walk_req *q,
-		      struct soft_reply *reply)
+static int check_walk(const struct vmm_vm *vm, const struct engine_walk_req *q,
+		      struct vmm_reply *reply)
 {
 	if (q->vcpu >= vm->vcpu_count)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_VCPU, vm->vcpu_count - 1,
-				 "vcpu %u: the last is %u", q->vcpu, vm->vcpu_count - 1);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_VCPU, vm->vcpu_count - 1,
+				"vcpu %u: the last is %u", q->vcpu, vm->vcpu_count - 1);
 	if (q->access != ENGINE_PROT_R && q->access != ENGINE_PROT_W && q->access != ENGINE_PROT_X)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_PROT, 0,
-				 "access must be one of read, write and execute");
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_PROT, 0,
+				"access must be one of read, write and execute");
 	if (q->user > 1)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_PROT, 1, "user must be 0 or 1");
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_PROT, 1, "user must be 0 or 1");
 	return 0;
 }
 
-int soft_walk(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-	      struct soft_reply *reply)
+int vmm_walk(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+	     struct vmm_reply *reply)
 {
 	const struct engine_walk_req *q = &rq->req.u.walk;
-	const struct soft_vcpu *v;
+	const struct vmm_vcpu *v;
 	struct core_paging_state ps;
 	struct core_walk_result w;
 	struct engine_walk *out;
@@ -201,7 +201,7 @@ int soft_walk(struct soft *s, struct soft_vm *vm, const struct queue_request *rq
 
 	if (err)
 		return err;
-	out = soft_payload(reply, 1, sizeof(*out));
+	out = vmm_payload(reply, 1, sizeof(*out));
 	if (!out)
 		return -ENOMEM;
 	v = &vm->vcpus[q->vcpu];
@@ -227,8 +227,8 @@ int soft_walk(struct soft *s, struct soft_vm *vm, const struct queue_request *rq
 /* --- tags ---------------------------------------------------------------------------------- */
 
 /* Calls fn for each vCPU of vm, or of every VM. */
-static void each_vcpu(struct soft *s, struct soft_vm *vm,
-		      void (*fn)(struct soft *s, struct soft_vcpu *v, void *ctx), void *ctx)
+static void each_vcpu(struct vmm *s, struct vmm_vm *vm,
+		      void (*fn)(struct vmm *s, struct vmm_vcpu *v, void *ctx), void *ctx)
 {
 	size_t i;
 	uint32_t k;
@@ -238,7 +238,7 @@ static void each_vcpu(struct soft *s, struct soft_vm *vm,
 			fn(s, &s->vms[i]->vcpus[k], ctx);
 }
 
-static size_t count_vcpus(const struct soft *s, const struct soft_vm *vm)
+static size_t count_vcpus(const struct vmm *s, const struct vmm_vm *vm)
 {
 	size_t n = 0, i;
 
@@ -248,7 +248,7 @@ static size_t count_vcpus(const struct soft *s, const struct soft_vm *vm)
 	return n;
 }
 
-static void add_vpid(struct soft *s, struct soft_vcpu *v, void *ctx)
+static void add_vpid(struct vmm *s, struct vmm_vcpu *v, void *ctx)
 {
 	struct engine_vpid **next = ctx, *out = (*next)++;
 	uint32_t held[MODEL_TLB_STRUCTURES] = {0};
@@ -277,10 +277,10 @@ static void add_vpid(struct soft *s, struct soft_vcpu *v, void *ctx)
 	};
 }
 
-int soft_vpid_list(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		   struct soft_reply *reply)
+int vmm_vpid_list(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		  struct vmm_reply *reply)
 {
-	struct engine_vpid *out = soft_payload(reply, count_vcpus(s, vm), sizeof(*out));
+	struct engine_vpid *out = vmm_payload(reply, count_vcpus(s, vm), sizeof(*out));
 
 	(void)rq;
 	if (!out)
@@ -319,7 +319,7 @@ static uint32_t held_gpa(struct hw_cpu *hw, uint64_t ep4ta, uint32_t capacity)
 	return held;
 }
 
-static void add_tlb_stats(struct soft *s, struct soft_vcpu *v, void *ctx)
+static void add_tlb_stats(struct vmm *s, struct vmm_vcpu *v, void *ctx)
 {
 	struct engine_tlb_stats **next = ctx, *out = (*next)++;
 	const struct model_account *a = &v->account;
@@ -351,10 +351,10 @@ static void add_tlb_stats(struct soft *s, struct soft_vcpu *v, void *ctx)
 	memcpy(out->walk_refs_histogram, a->walk_refs_histogram, sizeof(out->walk_refs_histogram));
 }
 
-int soft_tlb_stats(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		   struct soft_reply *reply)
+int vmm_tlb_stats(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		  struct vmm_reply *reply)
 {
-	struct engine_tlb_stats *out = soft_payload(reply, count_vcpus(s, vm), sizeof(*out));
+	struct engine_tlb_stats *out = vmm_payload(reply, count_vcpus(s, vm), sizeof(*out));
 
 	(void)rq;
 	if (!out)
@@ -369,7 +369,7 @@ int soft_tlb_stats(struct soft *s, struct soft_vm *vm, const struct queue_reques
 
 /* Whose tags these are on a processor. */
 struct owner {
-	struct soft_vm *vm;
+	struct vmm_vm *vm;
 	uint32_t vcpu;
 };
 
@@ -379,7 +379,7 @@ struct owner_search {
 	struct owner found;
 };
 
-static void match_owner(struct soft *s, struct soft_vcpu *v, void *ctx)
+static void match_owner(struct vmm *s, struct vmm_vcpu *v, void *ctx)
 {
 	struct owner_search *q = ctx;
 	bool valid;
@@ -395,7 +395,7 @@ static void match_owner(struct soft *s, struct soft_vcpu *v, void *ctx)
 		q->found.vcpu = v->index;
 }
 
-static struct owner owner_of(struct soft *s, uint32_t processor, const struct model_tlb_entry *e)
+static struct owner owner_of(struct vmm *s, uint32_t processor, const struct model_tlb_entry *e)
 {
 	struct owner_search q = {.e = e, .processor = processor, .found = {NULL, NO_VCPU}};
 
@@ -425,23 +425,23 @@ static struct engine_tlb_entry convert_entry(const struct model_tlb_entry *e, st
 	};
 }
 
-static int check_entries(const struct soft *s, const struct engine_tlb_entries_req *q,
-			 struct soft_reply *reply)
+static int check_entries(const struct vmm *s, const struct engine_tlb_entries_req *q,
+			 struct vmm_reply *reply)
 {
 	if (q->processor >= s->cfg.processors)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_PROCESSOR, s->cfg.processors - 1,
-				 "processor %u: the last is %u", q->processor,
-				 s->cfg.processors - 1);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_PROCESSOR, s->cfg.processors - 1,
+				"processor %u: the last is %u", q->processor,
+				s->cfg.processors - 1);
 	if (q->max > 65536)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, 65536,
-				 "%u entries: at most 65536 at a time", q->max);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, 65536,
+				"%u entries: at most 65536 at a time", q->max);
 	if (q->vpid > (int32_t)CORE_VPID_MAX)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_VPID, CORE_VPID_MAX,
-				 "VPID %d: the highest is %u", q->vpid, CORE_VPID_MAX);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_VPID, CORE_VPID_MAX,
+				"VPID %d: the highest is %u", q->vpid, CORE_VPID_MAX);
 	if (q->structures >> MODEL_TLB_STRUCTURES)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_KIND,
-				 (UINT64_C(1) << MODEL_TLB_STRUCTURES) - 1,
-				 "unknown structures 0x%x", q->structures);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_KIND,
+				(UINT64_C(1) << MODEL_TLB_STRUCTURES) - 1,
+				"unknown structures 0x%x", q->structures);
 	return 0;
 }
 
@@ -459,8 +459,8 @@ static int list_entries(struct hw_cpu *hw, int vpid, struct model_tlb_entry **re
 	return 0;
 }
 
-int soft_tlb_entries(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		     struct soft_reply *reply)
+int vmm_tlb_entries(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		    struct vmm_reply *reply)
 {
 	const struct engine_tlb_entries_req *q = &rq->req.u.tlb_entries;
 	struct model_tlb_entry *all;
@@ -474,7 +474,7 @@ int soft_tlb_entries(struct soft *s, struct soft_vm *vm, const struct queue_requ
 	if (err)
 		return err;
 	room = count < q->max ? count : q->max;
-	out = soft_payload(reply, room, sizeof(*out));
+	out = vmm_payload(reply, room, sizeof(*out));
 	for (i = 0; i < count && out; i++) {
 		struct owner owner;
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* A VM's life: listed, started, paused, stopped, deleted. */
-#include "engine/soft_job.h"
+#include "engine/vmm_job.h"
 
 #include <stdlib.h>
 
 /* --- the list, sorted by id --------------------------------------------------------------- */
 
-static size_t position(const struct soft *s, uint64_t id)
+static size_t position(const struct vmm *s, uint64_t id)
 {
 	size_t low = 0, high = s->vm_count;
 
@@ -21,17 +21,17 @@ static size_t position(const struct soft *s, uint64_t id)
 	return low;
 }
 
-struct soft_vm *soft_find_vm(struct soft *s, uint64_t id)
+struct vmm_vm *vmm_find_vm(struct vmm *s, uint64_t id)
 {
 	size_t at = position(s, id);
 
 	return at < s->vm_count && s->vms[at]->id == id ? s->vms[at] : NULL;
 }
 
-static int reserve_place(struct soft *s)
+static int reserve_place(struct vmm *s)
 {
 	size_t room = s->vm_room ? s->vm_room * 2 : 16;
-	struct soft_vm **vms;
+	struct vmm_vm **vms;
 
 	if (s->vm_count < s->vm_room)
 		return 0;
@@ -43,7 +43,7 @@ static int reserve_place(struct soft *s)
 	return 0;
 }
 
-int soft_vm_list(struct soft *s, struct soft_vm *vm)
+int vmm_vm_list(struct vmm *s, struct vmm_vm *vm)
 {
 	int err = reserve_place(s);
 
@@ -56,7 +56,7 @@ int soft_vm_list(struct soft *s, struct soft_vm *vm)
 
 /* --- unmaking ------------------------------------------------------------------------------ */
 
-void soft_vcpu_destroy(struct soft *s, struct core_vcpu *core)
+void vmm_vcpu_destroy(struct vmm *s, struct core_vcpu *core)
 {
 	int cpu = core_vcpu_active_cpu(core);
 
@@ -65,14 +65,14 @@ void soft_vcpu_destroy(struct soft *s, struct core_vcpu *core)
 	core_vcpu_destroy(core);
 }
 
-static void free_vcpus(struct soft *s, struct soft_vm *vm)
+static void free_vcpus(struct vmm *s, struct vmm_vm *vm)
 {
 	uint32_t i;
 
 	for (i = 0; i < vm->vcpu_count; i++) {
-		struct soft_vcpu *v = &vm->vcpus[i];
+		struct vmm_vcpu *v = &vm->vcpus[i];
 
-		soft_vcpu_destroy(s, v->core);
+		vmm_vcpu_destroy(s, v->core);
 		model_account_forget(s->model, &v->account);
 		s->processor[v->home].vcpus--;
 	}
@@ -80,45 +80,45 @@ static void free_vcpus(struct soft *s, struct soft_vm *vm)
 }
 
 /* Takes a VM that is only partly made, too. */
-void soft_vm_free(struct soft *s, struct soft_vm *vm)
+void vmm_vm_free(struct vmm *s, struct vmm_vm *vm)
 {
 	size_t at = position(s, vm->id), i;
 
 	if (vm->state.state == ENGINE_STATE_RUNNING)
-		soft_set_state(s, vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
+		vmm_set_state(s, vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
 	if (at < s->vm_count && s->vms[at] == vm) {
 		s->vm_count--;
 		memmove(&s->vms[at], &s->vms[at + 1], (s->vm_count - at) * sizeof(*s->vms));
 	}
 	queue_forget(&s->queue, &vm->console_queued);
-	soft_trace_forget(s, vm);
+	vmm_trace_forget(s, vm);
 	free_vcpus(s, vm);
 	if (vm->core) {
 		s->table_bytes -= core_as_table_bytes(core_vm_as(vm->core));
 		core_vm_destroy(vm->core);
 	}
-	soft_slots_free(s, vm);
+	vmm_slots_free(s, vm);
 	console_fini(&vm->console);
-	soft_blob_put(s, vm->image);
+	vmm_blob_put(s, vm->image);
 	for (i = 0; i < ENGINE_MAX_MODULES; i++)
-		soft_blob_put(s, vm->module[i]);
+		vmm_blob_put(s, vm->module[i]);
 	free(vm);
 }
 
 /* --- states -------------------------------------------------------------------------------- */
 
-static void run(struct soft *s, struct soft_vm *vm)
+static void run(struct vmm *s, struct vmm_vm *vm)
 {
 	vm->has_run = true;
-	soft_set_state(s, vm, ENGINE_STATE_RUNNING, ENGINE_REASON_STARTED);
+	vmm_set_state(s, vm, ENGINE_STATE_RUNNING, ENGINE_REASON_STARTED);
 }
 
 /* After a former run: the RAM is as new. */
-static int run_again(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
+static int run_again(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply)
 {
-	int err = soft_boot_vcpus(s, vm, reply);
+	int err = vmm_boot_vcpus(s, vm, reply);
 
-	soft_reset_devices(vm);
+	vmm_reset_devices(vm);
 	if (!err)
 		run(s, vm);
 	return err;
@@ -128,49 +128,49 @@ static int run_again(struct soft *s, struct soft_vm *vm, struct soft_reply *repl
  * Starts it as new: after a first run its RAM slot is zeroed and the image put there
  * again. What the client mapped stays mapped: only the slot is new, not the map.
  */
-int soft_vm_start(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
+int vmm_vm_start(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		 struct vmm_reply *reply)
 {
 	int err;
 
 	(void)rq;
 	if (!vm->config.has_image)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_IMAGE, 0,
-				 "the VM has no image to start; create it with one");
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_IMAGE, 0,
+				"the VM has no image to start; create it with one");
 	if (!vm->has_run) {
 		run(s, vm);
 		return 0;
 	}
-	err = soft_boot_load(s, vm, true, run_again, reply);
+	err = vmm_boot_load(s, vm, true, run_again, reply);
 	return err || reply->job ? err : run_again(s, vm, reply);
 }
 
 /* Between two quanta no vCPU is in its guest: the pause holds at once. */
-int soft_vm_pause(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
+int vmm_vm_pause(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		 struct vmm_reply *reply)
 {
 	(void)rq;
 	(void)reply;
-	soft_set_state(s, vm, ENGINE_STATE_PAUSED, ENGINE_REASON_USER);
+	vmm_set_state(s, vm, ENGINE_STATE_PAUSED, ENGINE_REASON_USER);
 	return 0;
 }
 
-int soft_vm_resume(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		   struct soft_reply *reply)
+int vmm_vm_resume(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		  struct vmm_reply *reply)
 {
 	(void)rq;
 	(void)reply;
-	soft_set_state(s, vm, ENGINE_STATE_RUNNING, ENGINE_REASON_USER);
+	vmm_set_state(s, vm, ENGINE_STATE_RUNNING, ENGINE_REASON_USER);
 	return 0;
 }
 
-int soft_vm_stop(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		 struct soft_reply *reply)
+int vmm_vm_stop(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		struct vmm_reply *reply)
 {
 	(void)rq;
 	(void)reply;
 	if (vm->state.state != ENGINE_STATE_SHUTOFF)
-		soft_set_state(s, vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
+		vmm_set_state(s, vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
 	return 0;
 }
 
@@ -178,9 +178,9 @@ int soft_vm_stop(struct soft *s, struct soft_vm *vm, const struct queue_request 
  * As a reset line: the vCPUs and the RAM slot begin anew, all else stays. Nobody sees it
  * shutoff in between, for a STATE event tells the state at the request's end.
  */
-int soft_vm_reset(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
+int vmm_vm_reset(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		 struct vmm_reply *reply)
 {
-	soft_set_state(s, vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
-	return soft_vm_start(s, vm, rq, reply);
+	vmm_set_state(s, vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
+	return vmm_vm_start(s, vm, rq, reply);
 }

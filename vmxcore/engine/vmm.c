@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The soft engine: making the machine, its thread, and the table of requests. */
-#include "engine/soft_job.h"
+#include "engine/vmm_job.h"
 
 #include "plat/atomic.h"
 
@@ -23,8 +23,8 @@
 
 static const struct model_tlb_geometry *const geometries[] = {&model_tlb_skylake, &model_tlb_none};
 
-int soft_fail(struct soft_reply *reply, int code, enum engine_field field, uint64_t limit,
-	      const char *format, ...)
+int vmm_fail(struct vmm_reply *reply, int code, enum engine_field field, uint64_t limit,
+	     const char *format, ...)
 {
 	struct engine_error *e = &reply->error;
 	va_list ap;
@@ -38,13 +38,13 @@ int soft_fail(struct soft_reply *reply, int code, enum engine_field field, uint6
 	return code;
 }
 
-void *soft_payload(struct soft_reply *reply, size_t count, size_t size)
+void *vmm_payload(struct vmm_reply *reply, size_t count, size_t size)
 {
 	/* One byte at least: NULL means that memory is short. */
 	void *p = calloc(count ? count : 1, size);
 
 	if (!p) {
-		soft_fail(reply, -ENOMEM, ENGINE_FIELD_NONE, 0, "out of memory for the reply");
+		vmm_fail(reply, -ENOMEM, ENGINE_FIELD_NONE, 0, "out of memory for the reply");
 		return NULL;
 	}
 	free(reply->payload);
@@ -57,7 +57,7 @@ void *soft_payload(struct soft_reply *reply, size_t count, size_t size)
 
 static void kick(void *ctx, unsigned cpu)
 {
-	struct soft *s = ctx;
+	struct vmm *s = ctx;
 
 	if (s->model)
 		model_cpu_kick(s->model, cpu);
@@ -65,7 +65,7 @@ static void kick(void *ctx, unsigned cpu)
 
 static void written(void *ctx, hpa_t addr, uint64_t size)
 {
-	struct soft *s = ctx;
+	struct vmm *s = ctx;
 
 	if (s->model)
 		model_memory_written(s->model, addr, size);
@@ -73,7 +73,7 @@ static void written(void *ctx, hpa_t addr, uint64_t size)
 
 static void misuse(void *ctx, enum model_misuse what, unsigned cpu, hpa_t vmcs)
 {
-	struct soft *s = ctx;
+	struct vmm *s = ctx;
 
 	(void)what;
 	(void)vmcs;
@@ -96,27 +96,27 @@ static const struct model_tlb_geometry *find_geometry(const char name[24])
 static int machine_config(struct engine_config *cfg)
 {
 	if (cfg->processors == 0)
-		cfg->processors = SOFT_PROCESSORS_DEFAULT;
+		cfg->processors = VMM_PROCESSORS_DEFAULT;
 	if (cfg->memory_bytes == 0)
-		cfg->memory_bytes = SOFT_MEMORY_DEFAULT;
+		cfg->memory_bytes = VMM_MEMORY_DEFAULT;
 	if (cfg->quantum == 0)
-		cfg->quantum = SOFT_QUANTUM_DEFAULT;
+		cfg->quantum = VMM_QUANTUM_DEFAULT;
 	if (cfg->vpid_limit == 0)
 		cfg->vpid_limit = CORE_VPID_MAX;
-	if (cfg->processors > CORE_MAX_CPUS || cfg->memory_bytes > SOFT_MEMORY_MAX ||
-	    cfg->quantum > SOFT_QUANTUM_MAX || cfg->vpid_limit > CORE_VPID_MAX ||
+	if (cfg->processors > CORE_MAX_CPUS || cfg->memory_bytes > VMM_MEMORY_MAX ||
+	    cfg->quantum > VMM_QUANTUM_MAX || cfg->vpid_limit > CORE_VPID_MAX ||
 	    !find_geometry(cfg->tlb))
 		return -EINVAL;
 	return 0;
 }
 
-static int processors_online(struct soft *s)
+static int processors_online(struct vmm *s)
 {
 	uint32_t i;
 	int err;
 
 	for (i = 0; i < s->cfg.processors; i++) {
-		struct soft_processor *p = &s->processor[i];
+		struct vmm_processor *p = &s->processor[i];
 
 		p->hw = model_cpu(s->model, i);
 		err = core_cpu_online(s->core, i, p->hw);
@@ -130,7 +130,7 @@ static int processors_online(struct soft *s)
 }
 
 /* Undoes machine_init() as far as it came. */
-static void machine_fini(struct soft *s)
+static void machine_fini(struct vmm *s)
 {
 	uint32_t i;
 
@@ -148,7 +148,7 @@ static void machine_fini(struct soft *s)
 		s->leaked = plat_user_destroy(s->plat);
 }
 
-static int machine_init(struct soft *s)
+static int machine_init(struct vmm *s)
 {
 	uint64_t arena = s->cfg.memory_bytes + s->cfg.memory_bytes / 8 + ARENA_SLACK;
 	struct plat_user_config pc = {
@@ -187,7 +187,7 @@ static int machine_init(struct soft *s)
 	return err;
 }
 
-static void describe(const struct soft *s, struct engine_info *ret)
+static void describe(const struct vmm *s, struct engine_info *ret)
 {
 	const struct core_caps *c = &s->core->caps;
 
@@ -199,7 +199,7 @@ static void describe(const struct soft *s, struct engine_info *ret)
 		.reason = "a software VT-x processor: needs nothing of the host's",
 		.processors = s->cfg.processors,
 		.max_vcpus_per_vm = ENGINE_MAX_VCPUS,
-		.max_vms = SOFT_MAX_VMS,
+		.max_vms = VMM_MAX_VMS,
 		.max_memory_bytes = s->cfg.memory_bytes,
 	};
 	ret->capabilities |= c->ept_2m ? ENGINE_CAP_EPT_2M : 0;
@@ -213,9 +213,9 @@ static void describe(const struct soft *s, struct engine_info *ret)
 }
 
 /* Makes a small machine and asks it. */
-static void soft_probe(struct engine_info *ret)
+static void vmm_probe(struct engine_info *ret)
 {
-	struct soft *s = calloc(1, sizeof(*s));
+	struct vmm *s = calloc(1, sizeof(*s));
 	int err = -ENOMEM;
 
 	if (s) {
@@ -232,7 +232,7 @@ static void soft_probe(struct engine_info *ret)
 	} else {
 		describe(s, ret);
 		ret->processors = 0;
-		ret->max_memory_bytes = SOFT_MEMORY_MAX;
+		ret->max_memory_bytes = VMM_MEMORY_MAX;
 		machine_fini(s);
 	}
 	free(s);
@@ -244,48 +244,48 @@ static void soft_probe(struct engine_info *ret)
 #define STATE(x) (UINT32_C(1) << ENGINE_STATE_##x)
 
 static const struct {
-	soft_handler handle;
+	vmm_handler handle;
 	uint32_t states;   /* in which it is possible */
 	const char *needs; /* ... in words */
 	bool no_vm;	   /* may come without a VM */
 } requests[ENGINE_OP_COUNT] = {
-	[ENGINE_VM_CREATE] = {soft_vm_create, ANY_STATE, "", true},
-	[ENGINE_VM_START] = {soft_vm_start, STATE(SHUTOFF) | STATE(CRASHED),
+	[ENGINE_VM_CREATE] = {vmm_vm_create, ANY_STATE, "", true},
+	[ENGINE_VM_START] = {vmm_vm_start, STATE(SHUTOFF) | STATE(CRASHED),
 			     "only a VM that is shutoff or crashed starts", false},
-	[ENGINE_VM_PAUSE] = {soft_vm_pause, STATE(RUNNING), "only a running VM pauses", false},
-	[ENGINE_VM_RESUME] = {soft_vm_resume, STATE(PAUSED), "only a paused VM resumes", false},
-	[ENGINE_VM_STOP] = {soft_vm_stop, ANY_STATE, "", false},
-	[ENGINE_VM_DELETE] = {soft_vm_delete, STATE(SHUTOFF) | STATE(CRASHED),
+	[ENGINE_VM_PAUSE] = {vmm_vm_pause, STATE(RUNNING), "only a running VM pauses", false},
+	[ENGINE_VM_RESUME] = {vmm_vm_resume, STATE(PAUSED), "only a paused VM resumes", false},
+	[ENGINE_VM_STOP] = {vmm_vm_stop, ANY_STATE, "", false},
+	[ENGINE_VM_DELETE] = {vmm_vm_delete, STATE(SHUTOFF) | STATE(CRASHED),
 			      "stop it before it is deleted", false},
-	[ENGINE_VM_INFO] = {soft_vm_info, ANY_STATE, "", false},
-	[ENGINE_SLOT_ADD] = {soft_slot_add, ANY_STATE, "", false},
-	[ENGINE_SLOT_LIST] = {soft_slot_list, ANY_STATE, "", false},
-	[ENGINE_MEM_APPLY] = {soft_mem_apply, ANY_STATE, "", false},
-	[ENGINE_MEM_READ] = {soft_mem_read, ANY_STATE, "", false},
-	[ENGINE_MEM_WRITE] = {soft_mem_write, ANY_STATE, "", false},
-	[ENGINE_WALK] = {soft_walk, ANY_STATE, "", false},
-	[ENGINE_VPID_LIST] = {soft_vpid_list, ANY_STATE, "", true},
-	[ENGINE_TLB_STATS] = {soft_tlb_stats, ANY_STATE, "", true},
-	[ENGINE_TLB_ENTRIES] = {soft_tlb_entries, ANY_STATE, "", true},
-	[ENGINE_STATS] = {soft_stats, ANY_STATE, "", true},
-	[ENGINE_CONSOLE_READ] = {soft_console_read, ANY_STATE, "", false},
-	[ENGINE_MAPPING_LIST] = {soft_mapping_list, ANY_STATE, "", false},
-	[ENGINE_DIRTY] = {soft_dirty, ANY_STATE, "", false},
-	[ENGINE_SLOT_REMOVE] = {soft_slot_remove, ANY_STATE, "", false},
-	[ENGINE_VM_RESET] = {soft_vm_reset, STATE(RUNNING) | STATE(PAUSED) | STATE(CRASHED),
+	[ENGINE_VM_INFO] = {vmm_vm_info, ANY_STATE, "", false},
+	[ENGINE_SLOT_ADD] = {vmm_slot_add, ANY_STATE, "", false},
+	[ENGINE_SLOT_LIST] = {vmm_slot_list, ANY_STATE, "", false},
+	[ENGINE_MEM_APPLY] = {vmm_mem_apply, ANY_STATE, "", false},
+	[ENGINE_MEM_READ] = {vmm_mem_read, ANY_STATE, "", false},
+	[ENGINE_MEM_WRITE] = {vmm_mem_write, ANY_STATE, "", false},
+	[ENGINE_WALK] = {vmm_walk, ANY_STATE, "", false},
+	[ENGINE_VPID_LIST] = {vmm_vpid_list, ANY_STATE, "", true},
+	[ENGINE_TLB_STATS] = {vmm_tlb_stats, ANY_STATE, "", true},
+	[ENGINE_TLB_ENTRIES] = {vmm_tlb_entries, ANY_STATE, "", true},
+	[ENGINE_STATS] = {vmm_stats, ANY_STATE, "", true},
+	[ENGINE_CONSOLE_READ] = {vmm_console_read, ANY_STATE, "", false},
+	[ENGINE_MAPPING_LIST] = {vmm_mapping_list, ANY_STATE, "", false},
+	[ENGINE_DIRTY] = {vmm_dirty, ANY_STATE, "", false},
+	[ENGINE_SLOT_REMOVE] = {vmm_slot_remove, ANY_STATE, "", false},
+	[ENGINE_VM_RESET] = {vmm_vm_reset, STATE(RUNNING) | STATE(PAUSED) | STATE(CRASHED),
 			     "start it instead", false},
-	[ENGINE_INVALIDATE] = {soft_invalidate, ANY_STATE, "", false},
-	[ENGINE_VCPU_GET] = {soft_vcpu_get, ANY_STATE, "", false},
-	[ENGINE_VCPU_SET] = {soft_vcpu_set, STATE(PAUSED) | STATE(SHUTOFF),
+	[ENGINE_INVALIDATE] = {vmm_invalidate, ANY_STATE, "", false},
+	[ENGINE_VCPU_GET] = {vmm_vcpu_get, ANY_STATE, "", false},
+	[ENGINE_VCPU_SET] = {vmm_vcpu_set, STATE(PAUSED) | STATE(SHUTOFF),
 			     "registers are set while it is paused, or before its first start",
 			     false},
-	[ENGINE_VCPU_INJECT] = {soft_vcpu_inject, STATE(RUNNING) | STATE(PAUSED),
+	[ENGINE_VCPU_INJECT] = {vmm_vcpu_inject, STATE(RUNNING) | STATE(PAUSED),
 				"only a running or paused VM takes events", false},
-	[ENGINE_VMCS_GET] = {soft_vmcs_get, ANY_STATE, "", false},
-	[ENGINE_CONSOLE_WRITE] = {soft_console_write, STATE(RUNNING) | STATE(PAUSED),
+	[ENGINE_VMCS_GET] = {vmm_vmcs_get, ANY_STATE, "", false},
+	[ENGINE_CONSOLE_WRITE] = {vmm_console_write, STATE(RUNNING) | STATE(PAUSED),
 				  "only a running or paused VM takes input", false},
-	[ENGINE_TRACE_SET] = {soft_trace_set, ANY_STATE, "", false},
-	[ENGINE_TRACE_READ] = {soft_trace_read, ANY_STATE, "", false},
+	[ENGINE_TRACE_SET] = {vmm_trace_set, ANY_STATE, "", false},
+	[ENGINE_TRACE_READ] = {vmm_trace_read, ANY_STATE, "", false},
 };
 
 /* What looks at the RAM, which holds the image from then on only. */
@@ -296,35 +296,35 @@ static const bool needs_image[ENGINE_OP_COUNT] = {
 	[ENGINE_WALK] = true,
 };
 
-static int handle(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
+static int handle(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		  struct vmm_reply *reply)
 {
 	uint32_t op = rq->req.op;
 
 	if (!vm && (rq->req.vm != 0 || !requests[op].no_vm))
-		return soft_fail(reply, -ENOENT, ENGINE_FIELD_VM, 0, "no such VM");
+		return vmm_fail(reply, -ENOENT, ENGINE_FIELD_VM, 0, "no such VM");
 	if (vm && !(requests[op].states >> vm->state.state & 1))
-		return soft_fail(reply, -EBUSY, ENGINE_FIELD_STATE, 0, "the VM is %s: %s",
-				 engine_state_name(vm->state.state), requests[op].needs);
+		return vmm_fail(reply, -EBUSY, ENGINE_FIELD_STATE, 0, "the VM is %s: %s",
+				engine_state_name(vm->state.state), requests[op].needs);
 	return requests[op].handle(s, vm, rq, reply);
 }
 
-static void fill_state(const struct soft_vm *vm, struct engine_state_info *ret)
+static void fill_state(const struct vmm_vm *vm, struct engine_state_info *ret)
 {
 	*ret = vm->state;
-	ret->guest_time = soft_guest_time(vm);
+	ret->guest_time = vmm_guest_time(vm);
 	ret->console_bytes = vm->console.total;
 }
 
-void soft_complete(struct soft *s, struct queue_request *rq, struct soft_reply *reply, int err)
+void vmm_complete(struct vmm *s, struct queue_request *rq, struct vmm_reply *reply, int err)
 {
 	struct engine_event ev = {0};
-	struct soft_vm *vm;
+	struct vmm_vm *vm;
 
 	if (err) {
 		/* Every refusal has its text; an error of a lower layer at least its name. */
 		if (reply->error.code == 0)
-			soft_fail(reply, err, ENGINE_FIELD_NONE, 0, "%s", strerrordesc_np(-err));
+			vmm_fail(reply, err, ENGINE_FIELD_NONE, 0, "%s", strerrordesc_np(-err));
 		free(reply->payload);
 		reply->payload = NULL;
 		reply->payload_bytes = 0;
@@ -335,48 +335,48 @@ void soft_complete(struct soft *s, struct queue_request *rq, struct soft_reply *
 	ev.payload_bytes = reply->payload_bytes;
 	ev.total = reply->total;
 	ev.first = reply->first;
-	vm = soft_find_vm(s, reply->vm); /* made or gone meanwhile */
+	vm = vmm_find_vm(s, reply->vm); /* made or gone meanwhile */
 	if (vm)
 		fill_state(vm, &ev.state);
 	queue_complete(&s->queue, rq, &ev);
 	if (vm) {
-		soft_tell_trace(s, vm);
-		soft_tell_state(s, vm);
+		vmm_tell_trace(s, vm);
+		vmm_tell_state(s, vm);
 	}
 }
 
-static int load_first(struct soft *s, struct soft_vm *vm, uint32_t op, struct soft_reply *reply)
+static int load_first(struct vmm *s, struct vmm_vm *vm, uint32_t op, struct vmm_reply *reply)
 {
 	if (!vm || vm->loaded || !needs_image[op])
 		return 0;
-	return soft_boot_load(s, vm, false, NULL, reply);
+	return vmm_boot_load(s, vm, false, NULL, reply);
 }
 
-void soft_serve(struct soft *s, struct queue_request *rq)
+void vmm_serve(struct vmm *s, struct queue_request *rq)
 {
-	struct soft_vm *vm = soft_find_vm(s, rq->req.vm);
-	struct soft_reply reply = {.vm = rq->req.vm};
+	struct vmm_vm *vm = vmm_find_vm(s, rq->req.vm);
+	struct vmm_reply reply = {.vm = rq->req.vm};
 	int err;
 
 	if (vm && vm->job) {
-		soft_job_wait(vm->job, rq);
+		vmm_job_wait(vm->job, rq);
 		return;
 	}
 	err = plat_load(&rq->cancelled) ? -ECANCELED : load_first(s, vm, rq->req.op, &reply);
 	if (!err && reply.job) {
-		soft_job_wait(reply.job, rq);
-		soft_job_begin(s, NULL, &reply);
+		vmm_job_wait(reply.job, rq);
+		vmm_job_begin(s, NULL, &reply);
 		return;
 	}
 	if (!err)
 		err = handle(s, vm, rq, &reply);
 	if (!err && reply.job)
-		soft_job_begin(s, rq, &reply);
+		vmm_job_begin(s, rq, &reply);
 	else
-		soft_complete(s, rq, &reply, err);
+		vmm_complete(s, rq, &reply, err);
 }
 
-void soft_tell_state(struct soft *s, struct soft_vm *vm)
+void vmm_tell_state(struct vmm *s, struct vmm_vm *vm)
 {
 	struct engine_event ev = {.type = ENGINE_EVENT_STATE, .vm = vm->id};
 
@@ -388,11 +388,11 @@ void soft_tell_state(struct soft *s, struct soft_vm *vm)
 }
 
 /* Jobs, images and VMs go; what hangs is left behind. */
-static void end_all(struct soft *s)
+static void end_all(struct vmm *s)
 {
-	soft_jobs_end(s);
+	vmm_jobs_end(s);
 	while (s->vm_count)
-		soft_vm_free(s, s->vms[s->vm_count - 1]);
+		vmm_vm_free(s, s->vms[s->vm_count - 1]);
 }
 
 #define HOLD_NS UINT64_C(100000)
@@ -406,7 +406,7 @@ static uint64_t now_ns(void)
 }
 
 /* The caller is woken for several completions at a time, unless they take long. */
-static void serve_all(struct soft *s, struct queue_request *rq)
+static void serve_all(struct vmm *s, struct queue_request *rq)
 {
 	const uint64_t start = now_ns();
 	bool held = rq && rq->next;
@@ -421,7 +421,7 @@ static void serve_all(struct soft *s, struct queue_request *rq)
 			held = false;
 		}
 		rq->next = NULL;
-		soft_serve(s, rq);
+		vmm_serve(s, rq);
 		rq = next;
 	}
 	if (held)
@@ -442,19 +442,19 @@ static void do_not_preempt(void)
 /* The machine's thread: requests take effect between two quanta, and so do pieces of jobs. */
 static void *machine_thread(void *arg)
 {
-	struct soft *s = arg;
+	struct vmm *s = arg;
 	struct queue_taken taken;
 	bool busy = false;
 
 	do_not_preempt();
 	for (;;) {
-		queue_take(&s->queue, busy ? 0 : soft_jobs_patience(s), &taken);
+		queue_take(&s->queue, busy ? 0 : vmm_jobs_patience(s), &taken);
 		if (taken.closing)
 			break;
-		soft_jobs_poll(s, taken.cancelling);
+		vmm_jobs_poll(s, taken.cancelling);
 		serve_all(s, taken.first);
-		soft_jobs_step(s);
-		busy = soft_run_some(s);
+		vmm_jobs_step(s);
+		busy = vmm_run_some(s);
 	}
 	end_all(s);
 	return NULL;
@@ -462,19 +462,19 @@ static void *machine_thread(void *arg)
 
 /* --- the table's side ------------------------------------------------------------------------- */
 
-static struct soft *soft_of(struct engine *e)
+static struct vmm *vmm_of(struct engine *e)
 {
-	return (struct soft *)e;
+	return (struct vmm *)e;
 }
 
-static void soft_get_info(struct engine *e, struct engine_info *ret)
+static void vmm_get_info(struct engine *e, struct engine_info *ret)
 {
-	*ret = soft_of(e)->info;
+	*ret = vmm_of(e)->info;
 }
 
-static void soft_close(struct engine *e)
+static void vmm_close(struct engine *e)
 {
-	struct soft *s = soft_of(e);
+	struct vmm *s = vmm_of(e);
 
 	queue_close(&s->queue);
 	pthread_join(s->thread, NULL);
@@ -491,38 +491,38 @@ static void soft_close(struct engine *e)
 	free(s);
 }
 
-static int soft_submit(struct engine *e, const struct engine_request *req, const void *payload,
-		       size_t payload_bytes, const int *fds, size_t fd_count)
+static int vmm_submit(struct engine *e, const struct engine_request *req, const void *payload,
+		      size_t payload_bytes, const int *fds, size_t fd_count)
 {
-	return queue_submit(&soft_of(e)->queue, req, payload, payload_bytes, fds, fd_count);
+	return queue_submit(&vmm_of(e)->queue, req, payload, payload_bytes, fds, fd_count);
 }
 
-static int soft_event_fd(struct engine *e)
+static int vmm_event_fd(struct engine *e)
 {
-	return soft_of(e)->queue.event_fd;
+	return vmm_of(e)->queue.event_fd;
 }
 
-static int soft_next_event(struct engine *e, struct engine_event *ret)
+static int vmm_next_event(struct engine *e, struct engine_event *ret)
 {
-	return queue_next_event(&soft_of(e)->queue, ret);
+	return queue_next_event(&vmm_of(e)->queue, ret);
 }
 
-static void soft_cancel(struct engine *e, uint64_t token)
+static void vmm_cancel(struct engine *e, uint64_t token)
 {
-	queue_cancel(&soft_of(e)->queue, token);
+	queue_cancel(&vmm_of(e)->queue, token);
 }
 
-static const struct engine_ops soft_ops = {
-	.get_info = soft_get_info,
-	.close = soft_close,
-	.submit = soft_submit,
-	.event_fd = soft_event_fd,
-	.next_event = soft_next_event,
-	.cancel = soft_cancel,
+static const struct engine_ops vmm_ops = {
+	.get_info = vmm_get_info,
+	.close = vmm_close,
+	.submit = vmm_submit,
+	.event_fd = vmm_event_fd,
+	.next_event = vmm_next_event,
+	.cancel = vmm_cancel,
 };
 
 /* The thread takes no signals: they are the caller's. */
-static int start_thread(struct soft *s)
+static int start_thread(struct vmm *s)
 {
 	sigset_t all, old;
 	int err;
@@ -542,7 +542,7 @@ static void work_done(void *ctx)
 	queue_kick(ctx);
 }
 
-static int make_workers(struct soft *s)
+static int make_workers(struct vmm *s)
 {
 	const struct workers_config readers = {READERS, STRAY_READERS, work_done, &s->queue};
 	const struct workers_config movers = {MOVERS, 0, work_done, &s->queue};
@@ -551,14 +551,14 @@ static int make_workers(struct soft *s)
 	return err ? err : workers_new(&movers, &s->movers);
 }
 
-static int soft_open(const struct engine_config *cfg, struct engine **ret)
+static int vmm_open(const struct engine_config *cfg, struct engine **ret)
 {
-	struct soft *s = calloc(1, sizeof(*s));
+	struct vmm *s = calloc(1, sizeof(*s));
 	int err;
 
 	if (!s)
 		return -ENOMEM;
-	s->engine.ops = &soft_ops;
+	s->engine.ops = &vmm_ops;
 	s->cfg = *cfg;
 	s->next_vm = 1;
 	err = machine_config(&s->cfg);
@@ -591,6 +591,6 @@ fail:
 
 const struct engine_kind engine_soft = {
 	.name = "soft",
-	.probe = soft_probe,
-	.open = soft_open,
+	.probe = vmm_probe,
+	.open = vmm_open,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Making a VM: in order, files read by another thread, its parts, its RAM mapped. */
-#include "engine/soft_change.h"
-#include "engine/soft_image.h"
+#include "engine/vmm_change.h"
+#include "engine/vmm_image.h"
 
 #include "x86/x86.h"
 
@@ -12,45 +12,45 @@
 
 /* --- what may be made ----------------------------------------------------------------------- */
 
-static int check_memory(const struct soft *s, const struct engine_vm_create *c,
-			struct soft_reply *reply)
+static int check_memory(const struct vmm *s, const struct engine_vm_create *c,
+			struct vmm_reply *reply)
 {
 	uint64_t left = s->cfg.memory_bytes - s->memory_used;
 
 	if (c->memory_bytes % VMX_PAGE_SIZE != 0)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_MEMORY, VMX_PAGE_SIZE,
-				 "%" PRIu64 " bytes of memory: not a multiple of 4096",
-				 c->memory_bytes);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_MEMORY, VMX_PAGE_SIZE,
+				"%" PRIu64 " bytes of memory: not a multiple of 4096",
+				c->memory_bytes);
 	if (c->memory_bytes < MEMORY_MIN)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_MEMORY, MEMORY_MIN,
-				 "%" PRIu64 " bytes of memory: at least %" PRIu64 " are needed",
-				 c->memory_bytes, MEMORY_MIN);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_MEMORY, MEMORY_MIN,
+				"%" PRIu64 " bytes of memory: at least %" PRIu64 " are needed",
+				c->memory_bytes, MEMORY_MIN);
 	if (c->memory_bytes > left)
-		return soft_fail(reply, -ENOMEM, ENGINE_FIELD_MEMORY, left,
-				 "%" PRIu64 " bytes of memory: the machine has %" PRIu64 " left",
-				 c->memory_bytes, left);
+		return vmm_fail(reply, -ENOMEM, ENGINE_FIELD_MEMORY, left,
+				"%" PRIu64 " bytes of memory: the machine has %" PRIu64 " left",
+				c->memory_bytes, left);
 	return 0;
 }
 
-static int check_processors(const struct soft *s, const struct engine_vm_create *c,
-			    struct soft_reply *reply)
+static int check_processors(const struct vmm *s, const struct engine_vm_create *c,
+			    struct vmm_reply *reply)
 {
 	uint32_t i;
 
 	if (c->vcpus < 1 || c->vcpus > ENGINE_MAX_VCPUS)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_VCPUS, ENGINE_MAX_VCPUS,
-				 "%u vCPUs: 1 to %u are possible", c->vcpus, ENGINE_MAX_VCPUS);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_VCPUS, ENGINE_MAX_VCPUS,
+				"%u vCPUs: 1 to %u are possible", c->vcpus, ENGINE_MAX_VCPUS);
 	for (i = 0; i < c->vcpus; i++)
 		if (c->processor[i] != ENGINE_ANY_PROCESSOR && c->processor[i] >= s->cfg.processors)
-			return soft_fail(reply, -EINVAL, ENGINE_FIELD_PROCESSOR,
-					 s->cfg.processors - 1,
-					 "vcpu %u on processor %u: the last is %u", i,
-					 c->processor[i], s->cfg.processors - 1);
+			return vmm_fail(reply, -EINVAL, ENGINE_FIELD_PROCESSOR,
+					s->cfg.processors - 1,
+					"vcpu %u on processor %u: the last is %u", i,
+					c->processor[i], s->cfg.processors - 1);
 	return 0;
 }
 
-static int check_features(const struct soft *s, const struct engine_vm_create *c,
-			  struct soft_reply *reply)
+static int check_features(const struct vmm *s, const struct engine_vm_create *c,
+			  struct vmm_reply *reply)
 {
 	const struct core_caps *caps = &s->core->caps;
 	uint64_t page = c->ept_page_bytes;
@@ -58,30 +58,29 @@ static int check_features(const struct soft *s, const struct engine_vm_create *c
 
 	if (page != 0 && page != VMX_SIZE_4K && !(page == VMX_SIZE_2M && caps->ept_2m) &&
 	    !(page == VMX_SIZE_1G && caps->ept_1g))
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_EPT_PAGE, largest,
-				 "no EPT pages of %" PRIu64
-				 " bytes: 4096, 2097152 or 1073741824, at most %" PRIu64,
-				 page, largest);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_EPT_PAGE, largest,
+				"no EPT pages of %" PRIu64
+				" bytes: 4096, 2097152 or 1073741824, at most %" PRIu64,
+				page, largest);
 	if (c->use_vpid && !caps->vpid)
-		return soft_fail(reply, -ENOTSUP, ENGINE_FIELD_VPID, 0,
-				 "the processor has no VPIDs");
+		return vmm_fail(reply, -ENOTSUP, ENGINE_FIELD_VPID, 0,
+				"the processor has no VPIDs");
 	if (c->image_format > ENGINE_IMAGE_FLAT)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_IMAGE, ENGINE_IMAGE_FLAT,
-				 "unknown image format %u", c->image_format);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_IMAGE, ENGINE_IMAGE_FLAT,
+				"unknown image format %u", c->image_format);
 	if (c->modules && !c->has_image)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_MODULE, 0,
-				 "modules without an image");
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_MODULE, 0, "modules without an image");
 	return 0;
 }
 
-static int check_create(const struct soft *s, const struct engine_vm_create *c,
-			struct soft_reply *reply)
+static int check_create(const struct vmm *s, const struct engine_vm_create *c,
+			struct vmm_reply *reply)
 {
 	int err;
 
-	if (s->vm_count + s->creating >= SOFT_MAX_VMS)
-		return soft_fail(reply, -EBUSY, ENGINE_FIELD_VM, SOFT_MAX_VMS,
-				 "there are %u VMs already", SOFT_MAX_VMS);
+	if (s->vm_count + s->creating >= VMM_MAX_VMS)
+		return vmm_fail(reply, -EBUSY, ENGINE_FIELD_VM, VMM_MAX_VMS,
+				"there are %u VMs already", VMM_MAX_VMS);
 	err = check_memory(s, c, reply);
 	if (!err)
 		err = check_processors(s, c, reply);
@@ -93,7 +92,7 @@ static int check_create(const struct soft *s, const struct engine_vm_create *c,
 /* --- its parts ------------------------------------------------------------------------------- */
 
 /* CPUID answers what the executor implements. */
-static int set_cpuid(struct soft_vm *vm)
+static int set_cpuid(struct vmm_vm *vm)
 {
 	struct core_cpuid_entry entry[CORE_MAX_CPUID_ENTRIES];
 	size_t count, i;
@@ -113,7 +112,7 @@ static int set_cpuid(struct soft_vm *vm)
 	return core_vm_set_cpuid(vm->core, entry, count);
 }
 
-static int make_core_vm(struct soft *s, struct soft_vm *vm)
+static int make_core_vm(struct vmm *s, struct vmm_vm *vm)
 {
 	const struct core_vm_config cfg = {
 		.as = {.max_page_bytes = vm->config.ept_page_bytes,
@@ -129,7 +128,7 @@ static int make_core_vm(struct soft *s, struct soft_vm *vm)
 	return set_cpuid(vm);
 }
 
-static uint32_t least_loaded(const struct soft *s)
+static uint32_t least_loaded(const struct vmm *s)
 {
 	uint32_t best = 0, i;
 
@@ -139,7 +138,7 @@ static uint32_t least_loaded(const struct soft *s)
 	return best;
 }
 
-static int make_vcpus(struct soft *s, struct soft_vm *vm)
+static int make_vcpus(struct vmm *s, struct vmm_vm *vm)
 {
 	int err;
 
@@ -148,7 +147,7 @@ static int make_vcpus(struct soft *s, struct soft_vm *vm)
 		return -ENOMEM;
 	while (vm->vcpu_count < vm->config.vcpus) {
 		uint32_t i = vm->vcpu_count;
-		struct soft_vcpu *v = &vm->vcpus[i];
+		struct vmm_vcpu *v = &vm->vcpus[i];
 		uint32_t home = vm->config.processor[i];
 
 		err = core_vcpu_create(vm->core, i, &v->core);
@@ -157,14 +156,14 @@ static int make_vcpus(struct soft *s, struct soft_vm *vm)
 		v->vm = vm;
 		v->index = i;
 		v->home = home == ENGINE_ANY_PROCESSOR ? least_loaded(s) : home;
-		v->run = i ? SOFT_VCPU_WAIT_SIPI : SOFT_VCPU_READY;
+		v->run = i ? VMM_VCPU_WAIT_SIPI : VMM_VCPU_READY;
 		s->processor[v->home].vcpus++;
 		vm->vcpu_count++;
 	}
 	return 0;
 }
 
-void soft_reset_devices(struct soft_vm *vm)
+void vmm_reset_devices(struct vmm_vm *vm)
 {
 	uart_init(&vm->uart, &vm->console);
 	vm->exit_port = (struct exit_port){0};
@@ -172,30 +171,30 @@ void soft_reset_devices(struct soft_vm *vm)
 	vm->console_told = 0;
 }
 
-static int make_devices(struct soft_vm *vm)
+static int make_devices(struct vmm_vm *vm)
 {
 	int err;
 
 	console_init(&vm->console, CONSOLE_KEEP_BYTES);
-	soft_reset_devices(vm);
+	vmm_reset_devices(vm);
 	err = port_bus_claim(&vm->bus, &uart_com1, &vm->uart);
 	if (!err)
 		err = port_bus_claim(&vm->bus, &exit_port_device, &vm->exit_port);
 	return err;
 }
 
-static int make_ram(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
+static int make_ram(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply)
 {
 	const struct engine_slot_add ram = {
 		.size_bytes = vm->config.memory_bytes,
-		.slot = SOFT_RAM_SLOT,
+		.slot = VMM_RAM_SLOT,
 		.kind = vm->config.huge_pages ? ENGINE_SLOT_HUGE : ENGINE_SLOT_ANON,
 	};
 
-	return soft_slot_new(s, vm, &ram, -1, reply);
+	return vmm_slot_new(s, vm, &ram, -1, reply);
 }
 
-static int make(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
+static int make(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply)
 {
 	int err = make_core_vm(s, vm);
 
@@ -206,9 +205,9 @@ static int make(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
 	if (!err)
 		err = make_devices(vm);
 	if (!err && vm->config.has_image)
-		err = soft_boot_check(s, vm, reply);
+		err = vmm_boot_check(s, vm, reply);
 	if (!err && vm->config.has_image)
-		err = soft_boot_vcpus(s, vm, reply);
+		err = vmm_boot_vcpus(s, vm, reply);
 	return err;
 }
 
@@ -217,66 +216,66 @@ static int make(struct soft *s, struct soft_vm *vm, struct soft_reply *reply)
 
 /* A VM that is not listed yet. */
 struct making {
-	struct soft_vm *vm;
+	struct vmm_vm *vm;
 	struct image_read *read;
-	uint32_t next;		   /* file to share: 0 the image, then the modules */
-	struct soft_change change; /* the mapping of the RAM */
+	uint32_t next;		  /* file to share: 0 the image, then the modules */
+	struct vmm_change change; /* the mapping of the RAM */
 	struct core_map_op ram;
 };
 
-static int end_making(struct soft *s, struct making *m, int err)
+static int end_making(struct vmm *s, struct making *m, int err)
 {
 	s->creating--;
 	image_read_drop(s, m->read);
 	if (err)
-		soft_vm_free(s, m->vm);
+		vmm_vm_free(s, m->vm);
 	free(m);
 	return err;
 }
 
-static struct soft_blob **place_of(struct soft_vm *vm, uint32_t file)
+static struct vmm_blob **place_of(struct vmm_vm *vm, uint32_t file)
 {
 	return file ? &vm->module[file - 1] : &vm->image;
 }
 
 /* Its RAM is mapped: the VM is whole. r: of that. */
-static int list(struct soft *s, struct soft_job *job, int r)
+static int list(struct vmm *s, struct vmm_job *job, int r)
 {
 	struct making *m = job->state;
 
-	if (r == SOFT_JOB_MORE)
+	if (r == VMM_JOB_MORE)
 		return r;
 	if (!r)
-		r = soft_vm_list(s, m->vm);
+		r = vmm_vm_list(s, m->vm);
 	if (!r)
 		job->reply.vm = m->vm->id;
 	return end_making(s, m, r);
 }
 
-static int step_map(struct soft *s, struct soft_job *job)
+static int step_map(struct vmm *s, struct vmm_job *job)
 {
 	struct making *m = job->state;
 
-	return list(s, job, soft_change_step(s, &m->change, job));
+	return list(s, job, vmm_change_step(s, &m->change, job));
 }
 
-static int step_make(struct soft *s, struct soft_job *job)
+static int step_make(struct vmm *s, struct vmm_job *job)
 {
 	struct making *m = job->state;
-	int err = soft_job_cancelled(job) ? -ECANCELED : make(s, m->vm, &job->reply);
+	int err = vmm_job_cancelled(job) ? -ECANCELED : make(s, m->vm, &job->reply);
 
 	if (err)
 		return end_making(s, m, err);
-	soft_change_ram(m->vm, &m->ram, &m->change);
+	vmm_change_ram(m->vm, &m->ram, &m->change);
 	job->step = step_map;
-	return list(s, job, soft_change_begin(s, &m->change, &job->reply));
+	return list(s, job, vmm_change_begin(s, &m->change, &job->reply));
 }
 
 /* The files are there: those that another VM has already are shared. */
-static int step_share(struct soft *s, struct soft_job *job)
+static int step_share(struct vmm *s, struct vmm_job *job)
 {
 	struct making *m = job->state;
-	int r = soft_job_cancelled(job) ? -ECANCELED : 0;
+	int r = vmm_job_cancelled(job) ? -ECANCELED : 0;
 
 	while (!r && m->next < 1 + m->vm->config.modules) {
 		r = image_take(s, m->read, m->next, place_of(m->vm, m->next), &job->reply);
@@ -290,13 +289,13 @@ static int step_share(struct soft *s, struct soft_job *job)
 	return r == 0 ? job->step(s, job) : r;
 }
 
-static int step_read(struct soft *s, struct soft_job *job)
+static int step_read(struct vmm *s, struct vmm_job *job)
 {
 	struct making *m = job->state;
 
-	if (soft_job_at_work(job)) {
+	if (vmm_job_at_work(job)) {
 		/* Cancelled. The reader may hang: it is left with what it has. */
-		soft_job_give_up_work(job);
+		vmm_job_give_up_work(job);
 		m->read = NULL;
 		return end_making(s, m, -ECANCELED);
 	}
@@ -306,7 +305,7 @@ static int step_read(struct soft *s, struct soft_job *job)
 	return step_share(s, job);
 }
 
-static int step_begin(struct soft *s, struct soft_job *job)
+static int step_begin(struct vmm *s, struct vmm_job *job)
 {
 	struct making *m = job->state;
 	int r;
@@ -320,12 +319,11 @@ static int step_begin(struct soft *s, struct soft_job *job)
 	if (r)
 		return end_making(s, m, r);
 	job->step = step_read;
-	r = soft_job_work(job, s->readers, image_read_work(m->read));
+	r = vmm_job_work(job, s->readers, image_read_work(m->read));
 	return r < 0 ? end_making(s, m, r) : r;
 }
 
-static int new_making(struct soft *s, const struct engine_vm_create *config,
-		      struct soft_reply *reply)
+static int new_making(struct vmm *s, const struct engine_vm_create *config, struct vmm_reply *reply)
 {
 	struct making *m = calloc(1, sizeof(*m));
 	int err = -ENOMEM;
@@ -334,7 +332,7 @@ static int new_making(struct soft *s, const struct engine_vm_create *config,
 		return err;
 	m->vm = calloc(1, sizeof(*m->vm));
 	if (m->vm)
-		err = soft_job_new(s, NULL, reply, step_begin, m);
+		err = vmm_job_new(s, NULL, reply, step_begin, m);
 	if (err) {
 		free(m->vm);
 		free(m);
@@ -347,14 +345,14 @@ static int new_making(struct soft *s, const struct engine_vm_create *config,
 	return 0;
 }
 
-int soft_vm_create(struct soft *s, struct soft_vm *none, const struct queue_request *rq,
-		   struct soft_reply *reply)
+int vmm_vm_create(struct vmm *s, struct vmm_vm *none, const struct queue_request *rq,
+		  struct vmm_reply *reply)
 {
 	int err;
 
 	(void)none;
 	if (rq->req.vm != 0)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_VM, 0, "the engine gives the id");
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_VM, 0, "the engine gives the id");
 	err = check_create(s, &rq->req.u.create, reply);
 	return err ? err : new_making(s, &rq->req.u.create, reply);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* A change of a VM's mappings as a part of a job. */
-#ifndef VMXCORE_ENGINE_SOFT_CHANGE_H
-#define VMXCORE_ENGINE_SOFT_CHANGE_H
+#ifndef VMXCORE_ENGINE_VMM_CHANGE_H
+#define VMXCORE_ENGINE_VMM_CHANGE_H
 
-#include "engine/soft_job.h"
+#include "engine/vmm_job.h"
 
-struct soft_change {
+struct vmm_change {
 	/* Set by the caller; ops stay until it has ended. */
-	struct soft_vm *vm;
+	struct vmm_vm *vm;
 	const struct core_map_op *ops;
 	size_t count;
 	uint32_t flags; /* CORE_CHANGE_* */
@@ -18,11 +18,11 @@ struct soft_change {
 	uint64_t tables_before;
 };
 
-/* 0: done; SOFT_JOB_MORE: by steps; an error: nothing has changed. */
-int soft_change_begin(struct soft *s, struct soft_change *c, struct soft_reply *reply);
+/* 0: done; VMM_JOB_MORE: by steps; an error: nothing has changed. */
+int vmm_change_begin(struct vmm *s, struct vmm_change *c, struct vmm_reply *reply);
 /* The same, of the next piece. Sees to the job's progress and to cancelling. */
-int soft_change_step(struct soft *s, struct soft_change *c, struct soft_job *job);
+int vmm_change_step(struct vmm *s, struct vmm_change *c, struct vmm_job *job);
 /* The mapping of the RAM in a new VM; *op is the caller's. */
-void soft_change_ram(struct soft_vm *vm, struct core_map_op *op, struct soft_change *ret);
+void vmm_change_ram(struct vmm_vm *vm, struct core_map_op *op, struct vmm_change *ret);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Tracing a VM: core records, the client's thread reads. */
-#include "engine/soft.h"
+#include "engine/vmm.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -36,35 +36,35 @@ SAME(CORE_TRACE_MAX_RECORDS, ENGINE_MAX_TRACE);
 
 static uint64_t guest_time(void *ctx)
 {
-	return soft_guest_time(ctx);
+	return vmm_guest_time(ctx);
 }
 
-static int check(const struct soft *s, const struct soft_vm *vm, const struct engine_trace_set *q,
-		 struct soft_reply *reply)
+static int check(const struct vmm *s, const struct vmm_vm *vm, const struct engine_trace_set *q,
+		 struct vmm_reply *reply)
 {
 	uint32_t left = TRACE_RECORDS_MAX - (s->trace_records - vm->trace.records);
 
 	if (q->kinds >> ENGINE_TRACE_KINDS)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_TRACE_KINDS - 1,
-				 "unknown kinds of trace record in 0x%x", q->kinds);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_TRACE_KINDS - 1,
+				"unknown kinds of trace record in 0x%x", q->kinds);
 	if (q->kinds == 0)
 		return 0;
 	if (q->records < 1 || q->records > ENGINE_MAX_TRACE)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_TRACE,
-				 "room for %u trace records: 1 to %u are possible", q->records,
-				 ENGINE_MAX_TRACE);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_TRACE,
+				"room for %u trace records: 1 to %u are possible", q->records,
+				ENGINE_MAX_TRACE);
 	if (q->records > left)
-		return soft_fail(reply, -ENOMEM, ENGINE_FIELD_SIZE, left,
-				 "room for %u trace records: %u are left for this VM", q->records,
-				 left);
+		return vmm_fail(reply, -ENOMEM, ENGINE_FIELD_SIZE, left,
+				"room for %u trace records: %u are left for this VM", q->records,
+				left);
 	if (q->vcpu != UINT32_MAX && q->vcpu >= vm->vcpu_count)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_VCPU, vm->vcpu_count - 1,
-				 "vcpu %u: the last is %u", q->vcpu, vm->vcpu_count - 1);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_VCPU, vm->vcpu_count - 1,
+				"vcpu %u: the last is %u", q->vcpu, vm->vcpu_count - 1);
 	return 0;
 }
 
-int soft_trace_set(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		   struct soft_reply *reply)
+int vmm_trace_set(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		  struct vmm_reply *reply)
 {
 	const struct engine_trace_set *q = &rq->req.u.trace_set;
 	const struct core_trace_settings settings = {
@@ -93,7 +93,7 @@ int soft_trace_set(struct soft *s, struct soft_vm *vm, const struct queue_reques
 	return 0;
 }
 
-void soft_trace_forget(struct soft *s, struct soft_vm *vm)
+void vmm_trace_forget(struct vmm *s, struct vmm_vm *vm)
 {
 	queue_forget(&s->queue, &vm->trace.queued);
 	s->trace_records -= vm->trace.records;
@@ -123,8 +123,8 @@ static struct engine_trace_record record_of(const struct core_trace_record *r)
 	};
 }
 
-int soft_trace_read(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		    struct soft_reply *reply)
+int vmm_trace_read(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		   struct vmm_reply *reply)
 {
 	struct core_trace *t = core_vm_trace(vm->core);
 	struct engine_trace_record *out;
@@ -135,12 +135,12 @@ int soft_trace_read(struct soft *s, struct soft_vm *vm, const struct queue_reque
 
 	(void)s;
 	if (max < 1 || max > ENGINE_MAX_TRACE_READ)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_TRACE_READ,
-				 "%u trace records: 1 to %u at a time", max, ENGINE_MAX_TRACE_READ);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_TRACE_READ,
+				"%u trace records: 1 to %u at a time", max, ENGINE_MAX_TRACE_READ);
 	want = core_trace_waiting(t, &seq);
 	if (want > max)
 		want = max;
-	out = soft_payload(reply, want, sizeof(*out));
+	out = vmm_payload(reply, want, sizeof(*out));
 	if (!out)
 		return -ENOMEM;
 	do {
@@ -160,7 +160,7 @@ int soft_trace_read(struct soft *s, struct soft_vm *vm, const struct queue_reque
 	return 0;
 }
 
-void soft_tell_trace(struct soft *s, struct soft_vm *vm)
+void vmm_tell_trace(struct vmm *s, struct vmm_vm *vm)
 {
 	struct engine_event ev = {.type = ENGINE_EVENT_TRACE, .vm = vm->id};
 	uint64_t seq;

@@ -3,7 +3,7 @@
  * Giving memory back. What has been touched takes the host its time, some tenths of a
  * second a gigabyte: another thread does that first, and what is left to do is little.
  */
-#include "engine/soft_job.h"
+#include "engine/vmm_job.h"
 
 #include "plat/atomic.h"
 
@@ -19,10 +19,10 @@
 /* The memory of slots that nothing maps any more, or whose VM will not run again. */
 struct erase {
 	struct work work;
-	struct soft *s;
-	/* What is left to do: 0, or SOFT_JOB_MORE. */
-	int (*then)(struct soft *s, struct soft_job *job, struct erase *e);
-	struct soft_slot *slot;
+	struct vmm *s;
+	/* What is left to do: 0, or VMM_JOB_MORE. */
+	int (*then)(struct vmm *s, struct vmm_job *job, struct erase *e);
+	struct vmm_slot *slot;
 	uint64_t shrunk;
 	size_t count;
 	struct plat_mem *mem[];
@@ -50,26 +50,26 @@ static void drop(struct work *w)
 }
 
 /* Once it has begun, cancelling comes too late. */
-static int step_erase(struct soft *s, struct soft_job *job)
+static int step_erase(struct vmm *s, struct vmm_job *job)
 {
 	struct erase *e = job->state;
 	int r;
 
-	if (soft_job_at_work(job))
-		return SOFT_JOB_PARK;
+	if (vmm_job_at_work(job))
+		return VMM_JOB_PARK;
 	if (!job->work && e->work.total > INLINE_BYTES) {
-		r = soft_job_work(job, s->movers, &e->work);
+		r = vmm_job_work(job, s->movers, &e->work);
 		if (r >= 0)
 			return r;
 		/* No thread is to be had: freeing alone does it, too. */
 	}
 	r = e->then(s, job, e);
-	if (r != SOFT_JOB_MORE)
+	if (r != VMM_JOB_MORE)
 		free(e);
 	return r;
 }
 
-static struct erase *new_erase(struct soft *s, size_t count)
+static struct erase *new_erase(struct vmm *s, size_t count)
 {
 	struct erase *e = calloc(1, sizeof(*e) + count * sizeof(struct plat_mem *));
 
@@ -87,9 +87,9 @@ static void add_mem(struct erase *e, struct plat_mem *mem)
 	e->work.total += plat_mem_size(mem);
 }
 
-static int begin(struct soft *s, struct soft_vm *vm, struct erase *e, struct soft_reply *reply)
+static int begin(struct vmm *s, struct vmm_vm *vm, struct erase *e, struct vmm_reply *reply)
 {
-	int err = soft_job_new(s, vm, reply, step_erase, e);
+	int err = vmm_job_new(s, vm, reply, step_erase, e);
 
 	if (err)
 		free(e);
@@ -98,7 +98,7 @@ static int begin(struct soft *s, struct soft_vm *vm, struct erase *e, struct sof
 
 /* --- a VM ------------------------------------------------------------------------------------ */
 
-static int free_vm(struct soft *s, struct soft_job *job, struct erase *e)
+static int free_vm(struct vmm *s, struct vmm_job *job, struct erase *e)
 {
 	struct core_as *as = core_vm_as(job->vm->core);
 	uint64_t before = core_as_table_bytes(as);
@@ -106,14 +106,14 @@ static int free_vm(struct soft *s, struct soft_job *job, struct erase *e)
 
 	s->table_bytes -= before - core_as_table_bytes(as);
 	if (more)
-		return SOFT_JOB_MORE;
-	soft_vm_free(s, job->vm);
+		return VMM_JOB_MORE;
+	vmm_vm_free(s, job->vm);
 	job->vm = NULL;
 	return 0;
 }
 
-int soft_vm_delete(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		   struct soft_reply *reply)
+int vmm_vm_delete(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		  struct vmm_reply *reply)
 {
 	struct erase *e = new_erase(s, vm->slot_count);
 	size_t i;
@@ -129,14 +129,13 @@ int soft_vm_delete(struct soft *s, struct soft_vm *vm, const struct queue_reques
 
 /* --- a slot ---------------------------------------------------------------------------------- */
 
-static int free_slot(struct soft *s, struct soft_job *job, struct erase *e)
+static int free_slot(struct vmm *s, struct vmm_job *job, struct erase *e)
 {
-	soft_slot_free(s, job->vm, e->slot);
+	vmm_slot_free(s, job->vm, e->slot);
 	return 0;
 }
 
-int soft_slot_erase(struct soft *s, struct soft_vm *vm, struct soft_slot *slot,
-		    struct soft_reply *reply)
+int vmm_slot_erase(struct vmm *s, struct vmm_vm *vm, struct vmm_slot *slot, struct vmm_reply *reply)
 {
 	struct erase *e = new_erase(s, 1);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Slots, mappings, and reading and writing a guest's memory from outside. */
-#include "engine/soft.h"
+#include "engine/vmm.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -9,7 +9,7 @@
 
 /* --- slots ----------------------------------------------------------------------------------- */
 
-static size_t slot_position(const struct soft_vm *vm, uint32_t number)
+static size_t slot_position(const struct vmm_vm *vm, uint32_t number)
 {
 	size_t low = 0, high = vm->slot_count;
 
@@ -24,7 +24,7 @@ static size_t slot_position(const struct soft_vm *vm, uint32_t number)
 	return low;
 }
 
-struct soft_slot *soft_find_slot(const struct soft_vm *vm, uint32_t number)
+struct vmm_slot *vmm_find_slot(const struct vmm_vm *vm, uint32_t number)
 {
 	size_t at = slot_position(vm, number);
 
@@ -32,7 +32,7 @@ struct soft_slot *soft_find_slot(const struct soft_vm *vm, uint32_t number)
 }
 
 /* Calls fn for each contiguous piece of the slot. */
-static void each_extent(const struct soft_slot *slot,
+static void each_extent(const struct vmm_slot *slot,
 			void (*fn)(void *ctx, hpa_t at, uint64_t bytes), void *ctx)
 {
 	uint64_t offset = 0, bytes;
@@ -48,7 +48,7 @@ static void each_extent(const struct soft_slot *slot,
 
 static void count_extent(void *ctx, hpa_t at, uint64_t bytes)
 {
-	struct soft_slot *slot = ctx;
+	struct vmm_slot *slot = ctx;
 
 	(void)bytes;
 	if (slot->extents++ == 0)
@@ -58,19 +58,19 @@ static void count_extent(void *ctx, hpa_t at, uint64_t bytes)
 /* What is decoded from it or reached without a lookup is stale. */
 static void tell_removed(void *ctx, hpa_t at, uint64_t bytes)
 {
-	struct soft *s = ctx;
+	struct vmm *s = ctx;
 
 	model_memory_removed(s->model, at, bytes);
 }
 
 static void tell_written(void *ctx, hpa_t at, uint64_t bytes)
 {
-	struct soft *s = ctx;
+	struct vmm *s = ctx;
 
 	model_memory_written(s->model, at, bytes);
 }
 
-void soft_slot_written(struct soft *s, struct soft_slot *slot)
+void vmm_slot_written(struct vmm *s, struct vmm_slot *slot)
 {
 	each_extent(slot, tell_written, s);
 }
@@ -81,57 +81,56 @@ static const enum plat_mem_kind mem_kinds[] = {
 	[ENGINE_SLOT_FILE] = PLAT_MEM_FILE,
 };
 
-static int check_slot(const struct soft *s, const struct soft_vm *vm,
-		      const struct engine_slot_add *a, struct soft_reply *reply)
+static int check_slot(const struct vmm *s, const struct vmm_vm *vm, const struct engine_slot_add *a,
+		      struct vmm_reply *reply)
 {
 	uint64_t left = s->cfg.memory_bytes - s->memory_used;
 
 	if (a->kind >= VMX_ARRAY_SIZE(mem_kinds))
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_SLOT_FILE,
-				 "unknown kind of slot %u", a->kind);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_SLOT_FILE,
+				"unknown kind of slot %u", a->kind);
 	if (a->size_bytes == 0 || a->size_bytes % VMX_PAGE_SIZE != 0)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, VMX_PAGE_SIZE,
-				 "%" PRIu64 " bytes: not a positive multiple of 4096",
-				 a->size_bytes);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, VMX_PAGE_SIZE,
+				"%" PRIu64 " bytes: not a positive multiple of 4096",
+				a->size_bytes);
 	if (a->file_offset % VMX_PAGE_SIZE != 0 || a->file_offset > INT64_MAX)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_OFFSET, VMX_PAGE_SIZE,
-				 "file offset %" PRIu64 ": not a multiple of 4096", a->file_offset);
-	if (soft_find_slot(vm, a->slot))
-		return soft_fail(reply, -EEXIST, ENGINE_FIELD_SLOT, 0,
-				 "there is a slot of this number");
-	if (vm->slot_count >= SOFT_MAX_SLOTS)
-		return soft_fail(reply, -E2BIG, ENGINE_FIELD_SLOT, SOFT_MAX_SLOTS,
-				 "the VM has %u slots already", SOFT_MAX_SLOTS);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_OFFSET, VMX_PAGE_SIZE,
+				"file offset %" PRIu64 ": not a multiple of 4096", a->file_offset);
+	if (vmm_find_slot(vm, a->slot))
+		return vmm_fail(reply, -EEXIST, ENGINE_FIELD_SLOT, 0,
+				"there is a slot of this number");
+	if (vm->slot_count >= VMM_MAX_SLOTS)
+		return vmm_fail(reply, -E2BIG, ENGINE_FIELD_SLOT, VMM_MAX_SLOTS,
+				"the VM has %u slots already", VMM_MAX_SLOTS);
 	if (a->size_bytes > left)
-		return soft_fail(reply, -ENOMEM, ENGINE_FIELD_SIZE, left,
-				 "%" PRIu64 " bytes: the machine has %" PRIu64 " left",
-				 a->size_bytes, left);
+		return vmm_fail(reply, -ENOMEM, ENGINE_FIELD_SIZE, left,
+				"%" PRIu64 " bytes: the machine has %" PRIu64 " left",
+				a->size_bytes, left);
 	return 0;
 }
 
-static int create_mem(struct soft *s, const struct engine_slot_add *a, int fd,
-		      struct plat_mem **ret, struct soft_reply *reply)
+static int create_mem(struct vmm *s, const struct engine_slot_add *a, int fd, struct plat_mem **ret,
+		      struct vmm_reply *reply)
 {
 	int err;
 
 	err = plat_mem_create(s->plat, mem_kinds[a->kind], a->size_bytes, fd, a->file_offset, ret);
 	if (err == -EFBIG)
-		return soft_fail(reply, err, ENGINE_FIELD_FILE, 0,
-				 "the file ends before offset %" PRIu64 " plus %" PRIu64 " bytes",
-				 a->file_offset, a->size_bytes);
+		return vmm_fail(reply, err, ENGINE_FIELD_FILE, 0,
+				"the file ends before offset %" PRIu64 " plus %" PRIu64 " bytes",
+				a->file_offset, a->size_bytes);
 	if (err)
-		return soft_fail(reply, err,
-				 a->kind == ENGINE_SLOT_FILE ? ENGINE_FIELD_FILE
-							     : ENGINE_FIELD_SIZE,
-				 0, "the host gives no memory for it: %s", strerrordesc_np(-err));
+		return vmm_fail(reply, err,
+				a->kind == ENGINE_SLOT_FILE ? ENGINE_FIELD_FILE : ENGINE_FIELD_SIZE,
+				0, "the host gives no memory for it: %s", strerrordesc_np(-err));
 	return 0;
 }
 
-int soft_slot_new(struct soft *s, struct soft_vm *vm, const struct engine_slot_add *a, int fd,
-		  struct soft_reply *reply)
+int vmm_slot_new(struct vmm *s, struct vmm_vm *vm, const struct engine_slot_add *a, int fd,
+		 struct vmm_reply *reply)
 {
 	size_t at = slot_position(vm, a->slot);
-	struct soft_slot **slots, *slot;
+	struct vmm_slot **slots, *slot;
 	int err = check_slot(s, vm, a, reply);
 
 	if (err)
@@ -160,7 +159,7 @@ int soft_slot_new(struct soft *s, struct soft_vm *vm, const struct engine_slot_a
 	return 0;
 }
 
-static void free_slot(struct soft *s, struct soft_slot *slot)
+static void free_slot(struct vmm *s, struct vmm_slot *slot)
 {
 	each_extent(slot, tell_removed, s);
 	s->memory_used -= slot->core.size;
@@ -168,7 +167,7 @@ static void free_slot(struct soft *s, struct soft_slot *slot)
 	free(slot);
 }
 
-void soft_slots_free(struct soft *s, struct soft_vm *vm)
+void vmm_slots_free(struct vmm *s, struct vmm_vm *vm)
 {
 	size_t i;
 
@@ -179,7 +178,7 @@ void soft_slots_free(struct soft *s, struct soft_vm *vm)
 	vm->slot_count = 0;
 }
 
-void soft_slot_free(struct soft *s, struct soft_vm *vm, struct soft_slot *slot)
+void vmm_slot_free(struct vmm *s, struct vmm_vm *vm, struct vmm_slot *slot)
 {
 	size_t at = slot_position(vm, slot->core.id);
 
@@ -210,7 +209,7 @@ static bool first_range_of(struct core_as *as, uint32_t number, struct core_rang
 	return false;
 }
 
-static int refuse_mapped(struct soft_vm *vm, const struct soft_slot *slot, struct soft_reply *reply)
+static int refuse_mapped(struct vmm_vm *vm, const struct vmm_slot *slot, struct vmm_reply *reply)
 {
 	struct engine_error *e = &reply->error;
 	struct core_range range;
@@ -220,33 +219,33 @@ static int refuse_mapped(struct soft_vm *vm, const struct soft_slot *slot, struc
 		e->existing_last = range.gpa.v + range.size - 1;
 		e->slot = slot->core.id;
 	}
-	return soft_fail(reply, -EBUSY, ENGINE_FIELD_SLOT, 0,
-			 "%" PRIu64 " bytes of it are mapped, first at 0x%" PRIx64 "-0x%" PRIx64
-			 ": unmap them first",
-			 slot->core.mapped_bytes, e->existing_first, e->existing_last);
+	return vmm_fail(reply, -EBUSY, ENGINE_FIELD_SLOT, 0,
+			"%" PRIu64 " bytes of it are mapped, first at 0x%" PRIx64 "-0x%" PRIx64
+			": unmap them first",
+			slot->core.mapped_bytes, e->existing_first, e->existing_last);
 }
 
-int soft_slot_remove(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		     struct soft_reply *reply)
+int vmm_slot_remove(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		    struct vmm_reply *reply)
 {
 	uint32_t number = rq->req.u.slot_remove.slot;
-	struct soft_slot *slot = soft_find_slot(vm, number);
+	struct vmm_slot *slot = vmm_find_slot(vm, number);
 
-	if (number == SOFT_RAM_SLOT)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SLOT, 0,
-				 "the VM's own memory goes with the VM");
+	if (number == VMM_RAM_SLOT)
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_SLOT, 0,
+				"the VM's own memory goes with the VM");
 	if (!slot)
-		return soft_fail(reply, -ENOENT, ENGINE_FIELD_SLOT, 0, "the VM has no such slot");
+		return vmm_fail(reply, -ENOENT, ENGINE_FIELD_SLOT, 0, "the VM has no such slot");
 	if (slot->core.mapped_bytes)
 		return refuse_mapped(vm, slot, reply);
 	reply->total = slot->core.size;
-	return soft_slot_erase(s, vm, slot, reply);
+	return vmm_slot_erase(s, vm, slot, reply);
 }
 
-int soft_slot_list(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		   struct soft_reply *reply)
+int vmm_slot_list(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		  struct vmm_reply *reply)
 {
-	struct engine_slot_info *info = soft_payload(reply, vm->slot_count, sizeof(*info));
+	struct engine_slot_info *info = vmm_payload(reply, vm->slot_count, sizeof(*info));
 	size_t i;
 
 	(void)s;
@@ -254,7 +253,7 @@ int soft_slot_list(struct soft *s, struct soft_vm *vm, const struct queue_reques
 	if (!info)
 		return -ENOMEM;
 	for (i = 0; i < vm->slot_count; i++) {
-		const struct soft_slot *slot = vm->slots[i];
+		const struct vmm_slot *slot = vm->slots[i];
 
 		info[i] = (struct engine_slot_info){
 			.size_bytes = slot->core.size,
@@ -283,8 +282,8 @@ struct piece {
  * Where a guest-virtual address lies, as a debugger wants it: the guest's page tables
  * decide, but neither their permissions nor those of the mapping.
  */
-static int locate(struct soft_vm *vm, const struct core_paging_state *ps, uint64_t address,
-		  gpa_t *ret, struct soft_reply *reply)
+static int locate(struct vmm_vm *vm, const struct core_paging_state *ps, uint64_t address,
+		  gpa_t *ret, struct vmm_reply *reply)
 {
 	struct core_as *as = core_vm_as(vm->core);
 	struct core_walk_result w;
@@ -300,13 +299,13 @@ static int locate(struct soft_vm *vm, const struct core_paging_state *ps, uint64
 		*ret = w.fault_gpa;
 		return 0;
 	}
-	return soft_fail(reply, -EFAULT, ENGINE_FIELD_GVA, address,
-			 "the guest maps nothing at gva 0x%" PRIx64, address);
+	return vmm_fail(reply, -EFAULT, ENGINE_FIELD_GVA, address,
+			"the guest maps nothing at gva 0x%" PRIx64, address);
 }
 
 /* Splits a transfer at pages; all of it must be there before any of it is done. */
-static int split(struct soft_vm *vm, const struct engine_mem_io *io, struct piece *pieces,
-		 size_t *ret_count, struct soft_reply *reply)
+static int split(struct vmm_vm *vm, const struct engine_mem_io *io, struct piece *pieces,
+		 size_t *ret_count, struct vmm_reply *reply)
 {
 	struct core_paging_state ps;
 	uint64_t address = io->address, end = io->address + io->size_bytes;
@@ -327,8 +326,8 @@ static int split(struct soft_vm *vm, const struct engine_mem_io *io, struct piec
 				return err;
 		}
 		if (core_as_lookup(core_vm_as(vm->core), at, &range) != 0)
-			return soft_fail(reply, -EFAULT, ENGINE_FIELD_GPA, at.v,
-					 "nothing is mapped at gpa 0x%" PRIx64, at.v);
+			return vmm_fail(reply, -EFAULT, ENGINE_FIELD_GPA, at.v,
+					"nothing is mapped at gpa 0x%" PRIx64, at.v);
 		pieces[n++] = (struct piece){at, (uint32_t)(left < room ? left : room)};
 		address += pieces[n - 1].bytes;
 	}
@@ -336,43 +335,43 @@ static int split(struct soft_vm *vm, const struct engine_mem_io *io, struct piec
 	return 0;
 }
 
-static int check_io(const struct soft_vm *vm, const struct engine_mem_io *io,
-		    struct soft_reply *reply)
+static int check_io(const struct vmm_vm *vm, const struct engine_mem_io *io,
+		    struct vmm_reply *reply)
 {
-	const struct soft_slot *slot;
+	const struct vmm_slot *slot;
 
 	if (io->size_bytes == 0 || io->size_bytes > ENGINE_MAX_DATA)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_DATA,
-				 "%u bytes: 1 to %u are possible", io->size_bytes, ENGINE_MAX_DATA);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_DATA,
+				"%u bytes: 1 to %u are possible", io->size_bytes, ENGINE_MAX_DATA);
 	if (io->kind > ENGINE_ADDR_SLOT)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_ADDR_SLOT,
-				 "unknown kind of address %u", io->kind);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_ADDR_SLOT,
+				"unknown kind of address %u", io->kind);
 	if (io->kind == ENGINE_ADDR_SLOT) {
-		slot = soft_find_slot(vm, io->slot);
+		slot = vmm_find_slot(vm, io->slot);
 		if (!slot)
-			return soft_fail(reply, -ENOENT, ENGINE_FIELD_SLOT, 0,
-					 "the VM has no such slot");
+			return vmm_fail(reply, -ENOENT, ENGINE_FIELD_SLOT, 0,
+					"the VM has no such slot");
 		if (io->address > slot->core.size || slot->core.size - io->address < io->size_bytes)
-			return soft_fail(reply, -ERANGE, ENGINE_FIELD_OFFSET, slot->core.size,
-					 "offset 0x%" PRIx64 " plus %u bytes is outside the slot's "
-					 "0x%" PRIx64 " bytes",
-					 io->address, io->size_bytes, slot->core.size);
+			return vmm_fail(reply, -ERANGE, ENGINE_FIELD_OFFSET, slot->core.size,
+					"offset 0x%" PRIx64 " plus %u bytes is outside the slot's "
+					"0x%" PRIx64 " bytes",
+					io->address, io->size_bytes, slot->core.size);
 		return 0;
 	}
 	if (io->vcpu >= vm->vcpu_count)
-		return soft_fail(reply, -EINVAL, ENGINE_FIELD_VCPU, vm->vcpu_count - 1,
-				 "vcpu %u: the last is %u", io->vcpu, vm->vcpu_count - 1);
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_VCPU, vm->vcpu_count - 1,
+				"vcpu %u: the last is %u", io->vcpu, vm->vcpu_count - 1);
 	/* A range may end with the address space, but not wrap. */
 	if (io->address + (io->size_bytes - 1) < io->address)
-		return soft_fail(reply, -ERANGE,
-				 io->kind == ENGINE_ADDR_GVA ? ENGINE_FIELD_GVA : ENGINE_FIELD_GPA,
-				 UINT64_MAX, "0x%" PRIx64 " plus %u bytes wraps", io->address,
-				 io->size_bytes);
+		return vmm_fail(reply, -ERANGE,
+				io->kind == ENGINE_ADDR_GVA ? ENGINE_FIELD_GVA : ENGINE_FIELD_GPA,
+				UINT64_MAX, "0x%" PRIx64 " plus %u bytes wraps", io->address,
+				io->size_bytes);
 	return 0;
 }
 
-static int transfer(struct soft_vm *vm, const struct engine_mem_io *io, uint8_t *buf, bool write,
-		    struct soft_reply *reply)
+static int transfer(struct vmm_vm *vm, const struct engine_mem_io *io, uint8_t *buf, bool write,
+		    struct vmm_reply *reply)
 {
 	struct core_as *as = core_vm_as(vm->core);
 	struct piece pieces[PIECES_MAX];
@@ -387,8 +386,8 @@ static int transfer(struct soft_vm *vm, const struct engine_mem_io *io, uint8_t 
 	return err;
 }
 
-int soft_mem_read(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		  struct soft_reply *reply)
+int vmm_mem_read(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		 struct vmm_reply *reply)
 {
 	const struct engine_mem_io *io = &rq->req.u.mem;
 	uint8_t *buf;
@@ -396,17 +395,17 @@ int soft_mem_read(struct soft *s, struct soft_vm *vm, const struct queue_request
 
 	if (err)
 		return err;
-	buf = soft_payload(reply, io->size_bytes, 1);
+	buf = vmm_payload(reply, io->size_bytes, 1);
 	if (!buf)
 		return -ENOMEM;
 	if (io->kind == ENGINE_ADDR_SLOT)
-		return plat_mem_read(s->plat, soft_find_slot(vm, io->slot)->core.mem, io->address,
+		return plat_mem_read(s->plat, vmm_find_slot(vm, io->slot)->core.mem, io->address,
 				     buf, io->size_bytes);
 	return transfer(vm, io, buf, false, reply);
 }
 
-int soft_mem_write(struct soft *s, struct soft_vm *vm, const struct queue_request *rq,
-		   struct soft_reply *reply)
+int vmm_mem_write(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		  struct vmm_reply *reply)
 {
 	const struct engine_mem_io *io = &rq->req.u.mem;
 	int err = check_io(vm, io, reply);
@@ -414,7 +413,7 @@ int soft_mem_write(struct soft *s, struct soft_vm *vm, const struct queue_reques
 	if (err)
 		return err;
 	if (io->kind == ENGINE_ADDR_SLOT)
-		return plat_mem_write(s->plat, soft_find_slot(vm, io->slot)->core.mem, io->address,
+		return plat_mem_write(s->plat, vmm_find_slot(vm, io->slot)->core.mem, io->address,
 				      rq->payload, io->size_bytes);
 	return transfer(vm, io, rq->payload, true, reply);
 }
