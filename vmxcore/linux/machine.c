@@ -8,13 +8,21 @@
 #define pr_fmt(fmt) "vmxcore: " fmt
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/reboot.h>
 #include <linux/smp.h>
 #include <linux/suspend.h>
 
+#include "core/vpid.h"
 #include "hw/vtx/vtx.h"
 #include "machine.h"
+
+/* 0, and what is beyond the highest VPID there is: all of them. */
+static unsigned int vpid_limit;
+module_param(vpid_limit, uint, 0444);
+MODULE_PARM_DESC(vpid_limit, "VPIDs in use on a processor: fewer are recycled sooner, which is "
+			     "for tests (default: all 65535)");
 
 static struct {
 	struct mutex lock; /* guards what follows */
@@ -129,7 +137,7 @@ int machine_probe(void)
 
 static int machine_start(void)
 {
-	unsigned int cpus = min(nr_cpu_ids, CORE_MAX_CPUS);
+	unsigned int cpus = min(nr_cpu_ids, CORE_MAX_CPUS), cpu;
 	int err;
 
 	err = plat_kernel_create(cpus, &machine.plat);
@@ -138,6 +146,8 @@ static int machine_start(void)
 	err = core_create(machine.plat, cpus, &machine.core);
 	if (err)
 		goto out_plat;
+	for (cpu = 0; cpu < cpus; cpu++)
+		core_vpid_pool_init(&machine.core->cpus[cpu].vpids, vpid_limit);
 	err = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "virt/vmxcore:online", processor_online,
 				processor_offline);
 	if (err < 0)

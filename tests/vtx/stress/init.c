@@ -89,7 +89,7 @@ int main(void)
 	}
 	if (only == 0) {
 		load("");
-		test_device_fuzz((unsigned)host_option("vtx_fuzz", FUZZ_IOCTLS));
+		test_device_fuzz((unsigned)host_option("vtx_fuzz", FUZZ_IOCTLS), seed);
 		load(NULL);
 		say("modules: %s", stress_modules(seed) ? "passed" : "FAILED");
 	}

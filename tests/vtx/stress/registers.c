@@ -22,14 +22,31 @@
 static const struct {
 	uint16_t offset, bytes;
 } places[] = {
-#define PLACE(member)                                                                         \
-	{                                                                                     \
+#define PLACE(member)                                                                             \
+	{                                                                                         \
 		offsetof(struct vmxcore_regs, member), sizeof(((struct vmxcore_regs *)0)->member) \
 	}
-	PLACE(rip), PLACE(rflags), PLACE(cr0), PLACE(cr3), PLACE(cr4), PLACE(efer), PLACE(dr6),
-	PLACE(dr7), PLACE(pat), PLACE(fmask), PLACE(kernel_gs_base), PLACE(sysenter_cs),
-	PLACE(sysenter_esp), PLACE(gdtr_base), PLACE(gdtr_limit), PLACE(idtr_limit),
-	PLACE(interruptibility), PLACE(activity), PLACE(rflags), PLACE(cr0), PLACE(cr4),
+	PLACE(rip),
+	PLACE(rflags),
+	PLACE(cr0),
+	PLACE(cr3),
+	PLACE(cr4),
+	PLACE(efer),
+	PLACE(dr6),
+	PLACE(dr7),
+	PLACE(pat),
+	PLACE(fmask),
+	PLACE(kernel_gs_base),
+	PLACE(sysenter_cs),
+	PLACE(sysenter_esp),
+	PLACE(gdtr_base),
+	PLACE(gdtr_limit),
+	PLACE(idtr_limit),
+	PLACE(interruptibility),
+	PLACE(activity),
+	PLACE(rflags),
+	PLACE(cr0),
+	PLACE(cr4),
 	PLACE(efer),
 #undef PLACE
 };
@@ -38,10 +55,38 @@ static const struct {
 static uint64_t draw_value(uint64_t old, uint64_t *random)
 {
 	static const uint64_t values[] = {
-		0, 1, 2, 0x202, 0x302, 0x20202, 0x10, 0x11, 0x33, 0x80000011, 0x20, 0xb0, 0x500,
-		0x100, 0xd00, 0x7000, 0x8000, 0xffff, 0xffffffff, 0x100000000, 0x93, 0x9b, 0xf3,
-		0xc093, 0xc09b, 0xa09b, 0x10000, 0x8b, 0x83, UINT64_C(0xffff800000000000),
-		UINT64_C(0x0000800000000000), UINT64_C(0x0007040600070406),
+		0,
+		1,
+		2,
+		0x202,
+		0x302,
+		0x20202,
+		0x10,
+		0x11,
+		0x33,
+		0x80000011,
+		0x20,
+		0xb0,
+		0x500,
+		0x100,
+		0xd00,
+		0x7000,
+		0x8000,
+		0xffff,
+		0xffffffff,
+		0x100000000,
+		0x93,
+		0x9b,
+		0xf3,
+		0xc093,
+		0xc09b,
+		0xa09b,
+		0x10000,
+		0x8b,
+		0x83,
+		UINT64_C(0xffff800000000000),
+		UINT64_C(0x0000800000000000),
+		UINT64_C(0x0007040600070406),
 	};
 
 	if (rig_draw(random) % 2)
@@ -97,14 +142,12 @@ static void say_wrong(struct tally *t, const char *what, const struct vmxcore_re
 {
 	t->wrong++;
 	say("registers: FAILED: %s: reason %u, exit 0x%x, error %u, qualification %llu", what,
-	    run->reason, run->exit_reason, run->insn_error,
-	    (unsigned long long)run->qualification);
+	    run->reason, run->exit_reason, run->insn_error, (unsigned long long)run->qualification);
 	say("registers: cr0 0x%llx cr3 0x%llx cr4 0x%llx efer 0x%llx rflags 0x%llx rip 0x%llx "
 	    "dr7 0x%llx int 0x%x act %u",
 	    (unsigned long long)r->cr0, (unsigned long long)r->cr3, (unsigned long long)r->cr4,
-	    (unsigned long long)r->efer, (unsigned long long)r->rflags,
-	    (unsigned long long)r->rip, (unsigned long long)r->dr7, r->interruptibility,
-	    r->activity);
+	    (unsigned long long)r->efer, (unsigned long long)r->rflags, (unsigned long long)r->rip,
+	    (unsigned long long)r->dr7, r->interruptibility, r->activity);
 	for (unsigned i = 0; i < 8; i++)
 		say("registers: segment %u: 0x%x 0x%llx 0x%x 0x%x", i, r->seg[i].sel,
 		    (unsigned long long)r->seg[i].base, r->seg[i].limit, r->seg[i].ar);
@@ -139,7 +182,8 @@ static void try(struct guest *g, const struct vmxcore_regs *start, uint64_t *ran
 	} else if (run.reason != VMXCORE_EXIT_ENTRY_FAILED) {
 		t->entered++;
 		check_shown(g, &run, t);
-	} else if (is_pae(&s.regs) && run.exit_reason == 0x80000021 && run.qualification == PDPTES) {
+	} else if (is_pae(&s.regs) && run.exit_reason == 0x80000021 &&
+		   run.qualification == PDPTES) {
 		t->malformed++;
 	} else {
 		say_wrong(t, "accepted, and not entered with", &s.regs, &run);
