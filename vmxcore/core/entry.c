@@ -75,6 +75,7 @@ static void link_active(struct core_vcpu *v, struct core_cpu *cpu)
 	if (cpu->active != NULL)
 		cpu->active->active_link = &v->active_next;
 	cpu->active = v;
+	v->hw = cpu->hw;
 	plat_store(&v->active_cpu, (int)cpu->id);
 }
 
@@ -225,9 +226,20 @@ enum exit_step exit_entry_failed(struct core_vcpu *v, struct core_run_exit *ret)
 	return exit_return(ret, CORE_RUN_ENTRY_FAILED);
 }
 
-static enum exit_step handle_exit(struct core_vcpu *v, struct core_run_exit *ret)
+/* What hw_after_exit() has read belongs to the register cache. */
+static void take_exit(struct core_vcpu *v, const struct hw_exit *x)
 {
-	uint32_t reason = (uint32_t)vcpu_vmread(v, VMCS_EXIT_REASON);
+	v->regs.rip = x->rip;
+	v->regs.rflags = x->rflags;
+	v->regs.interruptibility = (uint32_t)x->interruptibility;
+	v->exit_length = (uint32_t)x->insn_length;
+	v->have = REG_RIP | REG_RFLAGS | REG_INTERRUPTIBILITY;
+}
+
+static enum exit_step handle_exit(struct core_vcpu *v, const struct hw_exit *x,
+				  struct core_run_exit *ret)
+{
+	uint32_t reason = (uint32_t)x->reason;
 	uint32_t basic = reason & EXIT_REASON_BASIC_MASK;
 
 	ret->exit_reason = basic | (reason & EXIT_REASON_ENTRY_FAILURE);
@@ -239,19 +251,30 @@ static enum exit_step handle_exit(struct core_vcpu *v, struct core_run_exit *ret
 		return exit_entry_failed(v, ret);
 	core_stat_add(&v->stats, CORE_STAT_ENTRIES, 1);
 	v->launched = true;
-	v->have = 0;
-	event_after_exit(v);
+	take_exit(v, x);
+	if (v->events.chosen != NULL || x->vectoring_info & INTR_VALID)
+		event_after_exit(v, (uint32_t)x->vectoring_info);
 	return core_exit_handler(basic)(v, ret);
 }
 
-static enum exit_step enter_once(struct core_vcpu *v, struct core_cpu *cpu,
-				 struct core_run_exit *ret)
-{
-	enum hw_result r;
+/* --- before an entry ----------------------------------------------------------------------- */
 
-	ret->exit_reason = 0; /* of an exit that was handled */
+/*
+ * The usual case, where a handled exit has left nothing but a new RIP: all that prepare()
+ * looks at is as it was at the entry before. One condition for each thing that it does.
+ */
+static bool prepared(const struct core_vcpu *v, const struct core_cpu *cpu)
+{
+	return (v->dirty & ~(uint32_t)REG_RIP) == 0 && v->launched && !v->flush_tlb &&
+	       !v->load_pdptes && !v->step_trap && !event_waits(v) &&
+	       v->proc == v->vm->controls.proc && !(v->have & REG_ACTIVITY) &&
+	       (!(v->pin & PIN_PREEMPTION_TIMER) || v->exit & VMEXIT_SAVE_PREEMPTION_TIMER) &&
+	       (!v->vm->use_vpid || core_vpid_valid(cpu, &v->tag));
+}
+
+static void prepare(struct core_vcpu *v, struct core_cpu *cpu)
+{
 	prepare_tlb(v, cpu);
-	vcpu_write_host_state(v, false);
 	event_before_entry(v);
 	/* An event wakes; entry with HLT would let the processor wait in the guest. */
 	if (v->have & REG_ACTIVITY && v->regs.activity != ACTIVITY_ACTIVE) {
@@ -261,6 +284,21 @@ static enum exit_step enter_once(struct core_vcpu *v, struct core_cpu *cpu,
 	vcpu_flush_regs(v);
 	if (v->pin & PIN_PREEMPTION_TIMER && !(v->exit & VMEXIT_SAVE_PREEMPTION_TIMER))
 		vcpu_vmwrite(v, VMCS_PREEMPTION_TIMER, v->timer_value);
+}
+
+static enum exit_step enter_once(struct core_vcpu *v, struct core_cpu *cpu,
+				 struct core_run_exit *ret)
+{
+	struct hw_exit x;
+	enum hw_result r;
+
+	ret->exit_reason = 0; /* of an exit that was handled */
+	if (!prepared(v, cpu)) {
+		prepare(v, cpu);
+	} else if (v->dirty != 0) {
+		v->dirty = 0;
+		vcpu_vmwrite(v, VMCS_GUEST_RIP, v->regs.rip);
+	}
 	if (v->vmcs_error != 0) {
 		event_entry_failed(v);
 		return vmcs_failed(v, ret);
@@ -270,8 +308,12 @@ static enum exit_step enter_once(struct core_vcpu *v, struct core_cpu *cpu,
 	inval_leave(cpu);
 	if (r != HW_SUCCEED)
 		return entry_failed_early(v, r, ret);
-	hw_after_exit(cpu->hw);
-	return handle_exit(v, ret);
+	r = hw_after_exit(cpu->hw, &x);
+	if (r != HW_SUCCEED) {
+		vcpu_note_error(v, VMCS_EXIT_REASON, r);
+		return vmcs_failed(v, ret);
+	}
+	return handle_exit(v, &x, ret);
 }
 
 /* --- a run --------------------------------------------------------------------------------- */
@@ -286,7 +328,7 @@ static void fill_report(struct core_vcpu *v, struct core_run_exit *ret)
 	ret->qualification = vcpu_vmread(v, VMCS_EXIT_QUALIFICATION);
 	if (ret->exit_reason & EXIT_REASON_ENTRY_FAILURE)
 		return;
-	ret->insn_length = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INSTRUCTION_LENGTH);
+	ret->insn_length = v->exit_length;
 	ret->intr_info = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INTR_INFO);
 	ret->intr_error = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INTR_ERROR_CODE);
 	ret->vectoring_info = (uint32_t)vcpu_vmread(v, VMCS_IDT_VECTORING_INFO);
@@ -328,6 +370,8 @@ void core_vcpu_run(struct core_vcpu *v, struct core_cpu *cpu, uint64_t budget_ti
 	plat_store(&v->vm->ran, true);
 	msr_refresh_host(cpu);
 	start_timer(v, budget_ticks);
+	/* It changes in no run: nothing else happens on this processor meanwhile. */
+	vcpu_write_host_state(v, false);
 	while (enter_once(v, cpu, ret) == EXIT_RESUME)
 		;
 	if (ret->reason != CORE_RUN_ENTRY_FAILED || ret->exit_reason != 0)

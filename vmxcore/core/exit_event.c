@@ -52,7 +52,7 @@ enum exit_step exit_exception_nmi(struct core_vcpu *v, struct core_run_exit *ret
 	if (info & INTR_ERROR_CODE)
 		error = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INTR_ERROR_CODE);
 	if (type == INTR_TYPE_PRIV_SOFT_EXCEPTION)
-		length = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INSTRUCTION_LENGTH);
+		length = v->exit_length;
 	event_raise_info(v, vector | type | (info & INTR_ERROR_CODE), error, length);
 	return EXIT_RESUME;
 }

@@ -8,7 +8,7 @@
 
 void vcpu_skip_instruction(struct core_vcpu *v)
 {
-	vcpu_advance(v, (uint32_t)vcpu_vmread(v, VMCS_EXIT_INSTRUCTION_LENGTH));
+	vcpu_advance(v, v->exit_length);
 }
 
 enum exit_step exit_raise_gp(struct core_vcpu *v)
@@ -118,7 +118,7 @@ enum exit_step exit_io(struct core_vcpu *v, struct core_run_exit *ret)
 	v->io = (struct vcpu_io){
 		.size = size,
 		.in = ret->io.in,
-		.insn_length = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INSTRUCTION_LENGTH),
+		.insn_length = v->exit_length,
 	};
 	return exit_return(ret, CORE_RUN_IO);
 }

@@ -69,13 +69,11 @@ static bool leaf_has_subleaves(uint32_t leaf)
 
 void vm_cpuid(const struct core_vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
 {
-	bool any_subleaf = !leaf_has_subleaves(leaf);
-
 	memset(regs, 0, 4 * sizeof(regs[0]));
 	for (size_t i = 0; i < vm->nr_cpuid; i++) {
 		const struct core_cpuid_entry *e = &vm->cpuid[i];
 
-		if (e->leaf != leaf || (!any_subleaf && e->subleaf != subleaf))
+		if (e->leaf != leaf || (e->subleaf != subleaf && leaf_has_subleaves(leaf)))
 			continue;
 		regs[EAX] = e->eax;
 		regs[EBX] = e->ebx;

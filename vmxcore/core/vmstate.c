@@ -10,35 +10,16 @@
 
 /* --- access ------------------------------------------------------------------------------ */
 
-/* Remembers the first failure of a run, which is reported as a failed entry. */
-static void note_error(struct core_vcpu *v, uint32_t field, enum hw_result r)
+void vcpu_note_error(struct core_vcpu *v, uint32_t field, enum hw_result r)
 {
 	uint64_t number = 0;
 
 	if (v->vmcs_error != 0)
 		return;
 	if (r == HW_FAIL_VALID)
-		(void)hw_vmread(vcpu_cpu(v)->hw, VMCS_INSTRUCTION_ERROR, &number);
+		(void)hw_vmread(v->hw, VMCS_INSTRUCTION_ERROR, &number);
 	v->vmcs_error = (uint32_t)number + 1;
 	v->vmcs_error_field = field;
-}
-
-uint64_t vcpu_vmread(struct core_vcpu *v, uint32_t field)
-{
-	uint64_t value = 0;
-	enum hw_result r = hw_vmread(vcpu_cpu(v)->hw, field, &value);
-
-	if (r != HW_SUCCEED)
-		note_error(v, field, r);
-	return value;
-}
-
-void vcpu_vmwrite(struct core_vcpu *v, uint32_t field, uint64_t value)
-{
-	enum hw_result r = hw_vmwrite(vcpu_cpu(v)->hw, field, value);
-
-	if (r != HW_SUCCEED)
-		note_error(v, field, r);
 }
 
 void vcpu_set_control(struct core_vcpu *v, uint32_t field, uint32_t *current, uint32_t value)
@@ -121,21 +102,37 @@ static const struct reg_row host_rows[] = {
 	HOST(HOST_PAT, pat), /* last: left out where exits don't load it */
 };
 
+/* By size, for memcpy() of a size that the compiler doesn't know is a call. */
 static uint64_t get_member(const void *base, const struct reg_row *row)
 {
+	const char *at = (const char *)base + row->offset;
 	uint64_t value = 0;
 
-	memcpy(&value, (const char *)base + row->offset, row->bytes);
+	if (row->bytes == 8)
+		memcpy(&value, at, 8);
+	else if (row->bytes == 4)
+		memcpy(&value, at, 4);
+	else
+		memcpy(&value, at, 2);
 	return value;
+}
+
+static void set_member(void *base, const struct reg_row *row, uint64_t value)
+{
+	char *at = (char *)base + row->offset;
+
+	if (row->bytes == 8)
+		memcpy(at, &value, 8);
+	else if (row->bytes == 4)
+		memcpy(at, &value, 4);
+	else
+		memcpy(at, &value, 2);
 }
 
 static void read_rows(struct core_vcpu *v, const struct reg_row *rows, size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
-		uint64_t value = vcpu_vmread(v, rows[i].field);
-
-		memcpy((char *)&v->regs + rows[i].offset, &value, rows[i].bytes);
-	}
+	for (size_t i = 0; i < count; i++)
+		set_member(&v->regs, &rows[i], vcpu_vmread(v, rows[i].field));
 }
 
 static void write_rows(struct core_vcpu *v, const struct reg_row *rows, size_t count)
@@ -374,7 +371,7 @@ void vcpu_write_host_state(struct core_vcpu *v, bool all)
 	if (!(v->vm->controls.exit & VMEXIT_LOAD_PAT))
 		count--;
 	memset(&now, 0, sizeof(now));
-	hw_read_host_state(vcpu_cpu(v)->hw, &now);
+	hw_read_host_state(v->hw, &now);
 	/* The usual case, once an entry: nothing has changed. Both were zeroed whole.
 	 * NOLINTNEXTLINE */
 	if (!all && memcmp(&now, &v->host, sizeof(now)) == 0)

@@ -80,6 +80,15 @@ struct hw_gpregs {
 	uint64_t dr6;
 };
 
+/* What the handler of nearly every exit needs: VMCS fields, as VMREAD gives them. */
+struct hw_exit {
+	uint64_t reason; /* with bit 31, "VM-entry failure" */
+	uint64_t vectoring_info;
+	uint64_t insn_length; /* of instructions that exit; else undefined */
+	uint64_t interruptibility;
+	uint64_t rip, rflags;
+};
+
 /* Host register values that go into the VMCS host-state area. */
 struct hw_host_state {
 	uint64_t cr0, cr3, cr4;
@@ -105,6 +114,7 @@ enum hw_result hw_invvpid(struct hw_cpu *cpu, uint64_t type, const struct hw_inv
  * exit reason) or at once when entry fails early (HW_FAIL_*).
  *
  * Host RIP and RSP are written here: they belong to the code of this function.
+ * From one entry to the next of a run, software changes nothing of regs->dr.
  * Interrupts are off on call and on return (hw/vtx).
  */
 enum hw_result hw_enter(struct hw_cpu *cpu, struct hw_gpregs *regs, bool launch);
@@ -117,10 +127,9 @@ void hw_read_host_state(struct hw_cpu *cpu, struct hw_host_state *ret);
 int hw_set_vmxe(struct hw_cpu *cpu, bool on);
 
 /*
- * Called once after each exit, before anything that may sleep: lets vtx restore
- * what an exit does not (descriptor-table limits), and take a pending host
- * interrupt. The model has nothing to do.
+ * Called once after each exit, before anything that may sleep: tells of the exit, and lets
+ * vtx hand NMIs and machine checks to the host. Not HW_SUCCEED: *ret is as it was.
  */
-void hw_after_exit(struct hw_cpu *cpu);
+enum hw_result hw_after_exit(struct hw_cpu *cpu, struct hw_exit *ret);
 
 #endif

@@ -10,20 +10,21 @@
 #include "rig.h"
 #include "stress.h"
 
-#define WARM_UP 3u
 #define TIMES 10u
 #define CHANGES 50u
-#define DRIFT_MAX_KIB 512
+/* Of TIMES loads, and of TIMES more: what is leaked is missing both times. */
+#define DRIFT_MAX_KIB 256
 
-/* Free, after what can be given back was. */
+/* What is free once all is given back that can be: also what RCU and lazy unmapping keep. */
 static long free_kib(void)
 {
 	char line[128];
 	long kib = -1;
 	FILE *f;
 
-	usleep(20000); /* what is freed after a grace period */
+	usleep(300000);
 	host_write("/proc/sys/vm/drop_caches", "3\n");
+	usleep(100000);
 	f = fopen("/proc/meminfo", "re");
 	while (f && kib < 0 && fgets(line, sizeof(line), f))
 		if (sscanf(line, "MemFree: %ld", &kib) != 1)
@@ -71,16 +72,19 @@ static bool come_and_go(unsigned times, uint64_t seed, unsigned *ret_done)
 
 bool stress_modules(uint64_t seed)
 {
-	unsigned done = 0;
-	long before, drift;
+	long before, between, after, drift;
+	unsigned done = 0, more = 0;
 	bool ok;
 
-	ok = come_and_go(WARM_UP, seed, &done);
+	ok = come_and_go(1, seed, &done);
 	before = free_kib();
 	ok = ok && come_and_go(TIMES, seed, &done);
-	drift = before - free_kib();
-	say("modules: came and went %u times with VMs; memory back where it was: %s", done,
+	between = free_kib();
+	ok = ok && come_and_go(TIMES, seed + TIMES, &more);
+	after = free_kib();
+	drift = before - between < between - after ? before - between : between - after;
+	say("modules: came and went %u times with VMs; memory back where it was: %s", done + more,
 	    drift < DRIFT_MAX_KIB ? "yes" : "no");
-	say("modules: %ld KiB less are free", drift);
+	say("modules: %ld KiB less are free, and then %ld", before - between, between - after);
 	return ok && drift < DRIFT_MAX_KIB;
 }

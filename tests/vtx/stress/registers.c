@@ -128,6 +128,18 @@ static void change_something(struct vmxcore_regs *r, uint64_t *random)
 	memcpy(at, &value, places[i].bytes);
 }
 
+/*
+ * The emulator asks for one thing that the manual doesn't ("Checks on Guest Segment
+ * Registers"): that the RPL of CS be its DPL.
+ */
+static void suit_emulator(struct vmxcore_regs *r)
+{
+	struct vmxcore_segment *cs = &r->seg[1];
+
+	if (!(r->rflags & 1u << 17))
+		cs->sel = (uint16_t)((cs->sel & ~3u) | (cs->ar >> 5 & 3));
+}
+
 static bool is_pae(const struct vmxcore_regs *r)
 {
 	return r->cr0 >> 31 & 1 && r->cr4 & 0x20 && !(r->efer & 0x400);
@@ -173,6 +185,7 @@ static void try(struct guest *g, const struct vmxcore_regs *start, uint64_t *ran
 	guest_set_mode(&s.regs, (enum guest_mode)(rig_draw(random) % MODE_COUNT));
 	for (uint64_t n = 1 + rig_draw(random) % 4; n > 0; n--)
 		change_something(&s.regs, random);
+	suit_emulator(&s.regs);
 	if (ioctl(g->vcpu, VMXCORE_SET_REGS, &s) < 0)
 		return;
 	t->accepted++;
