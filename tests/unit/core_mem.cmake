@@ -14,5 +14,7 @@ hvd_test(test_walk SOURCES unit/test_walk.c unit/mem_fixture.c LIBS vmxcore_core
   LABELS unit TIMEOUT 300)
 hvd_test(test_plat_user SOURCES unit/test_plat_user.c unit/mem_fixture.c LIBS vmxcore_core vmxcore_plat_user
   LABELS unit TIMEOUT 300)
+hvd_test(test_small_exec SOURCES unit/test_small_exec.c unit/mem_fixture.c LIBS vmxcore_core vmxcore_plat_user
+  LABELS unit)
 hvd_test(test_as_pieces SOURCES unit/test_as_pieces.c unit/mem_fixture.c LIBS vmxcore_core vmxcore_plat_user
   LABELS unit TIMEOUT 300)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -76,6 +77,53 @@ static void test_remap(int dev)
 	machine_close(&m);
 }
 
+/* --- a large change --------------------------------------------------------------------------- */
+
+#define LARGE_BYTES (20u << 20)
+#define LARGE_SLOT 3u
+
+static int large(int vm, uint32_t kind, uint32_t prot, struct vmxcore_apply *a)
+{
+	const struct vmxcore_map_op op = {.kind = kind,
+					  .size_bytes = LARGE_BYTES,
+					  .slot = kind == VMXCORE_MAP ? LARGE_SLOT : 0,
+					  .prot = prot,
+					  .memtype = kind == VMXCORE_MAP ? 6 : 0};
+
+	return machine_change(vm, a, &op);
+}
+
+/* So much that it is built beside the tables in use. */
+static void test_large(int dev)
+{
+	struct vmxcore_create_vm c = {.flags = VMXCORE_VM_ACCESSED_DIRTY, .max_page_bytes = 4096};
+	void *memory =
+		mmap(NULL, LARGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	static uint8_t bitmap[LARGE_BYTES / 4096 / 8];
+	struct vmxcore_dirty d = {
+		.size_bytes = LARGE_BYTES, .bitmap = (uintptr_t)bitmap, .clear = 1};
+	struct vmxcore_memory w = {
+		.gpa = 0x5000, .buffer = (uintptr_t) "x", .size_bytes = 1, .write = 1};
+	struct vmxcore_vm_info info[2];
+	struct vmxcore_apply a[3];
+	int vm = ioctl(dev, VMXCORE_CREATE_VM, &c);
+
+	if (machine_add_slot(vm, LARGE_SLOT, memory, LARGE_BYTES) < 0 ||
+	    large(vm, VMXCORE_MAP, 7, &a[0]) < 0 || ioctl(vm, VMXCORE_VM_INFO, &info[0]) < 0 ||
+	    ioctl(vm, VMXCORE_MEMORY, &w) < 0 || ioctl(vm, VMXCORE_DIRTY, &d) < 0 ||
+	    large(vm, VMXCORE_PROTECT, 1, &a[1]) < 0 || large(vm, VMXCORE_UNMAP, 0, &a[2]) < 0 ||
+	    ioctl(vm, VMXCORE_VM_INFO, &info[1]) < 0)
+		say("device: WRONG: a large change: %s", strerror(errno));
+	say("device: a large change: %llu mapped, %llu protected, %llu unmapped, tables %llu and "
+	    "%llu",
+	    a[0].change.entries_written, a[1].change.entries_written, a[2].change.entries_written,
+	    info[0].table_bytes / 4096, info[1].table_bytes / 4096);
+	say("device: dirty: page 5 %s, page 6 %s", bitmap[0] & 0x20 ? "yes" : "no",
+	    bitmap[0] & 0x40 ? "yes" : "no");
+	close(vm);
+	munmap(memory, LARGE_BYTES);
+}
+
 /* --- what is refused ----------------------------------------------------------------------------
  */
 
@@ -120,6 +168,8 @@ static void test_refusals(int dev)
 	refused("no such kind", machine_change(m.vm, &a, &op), EINVAL);
 	refused("a slot that is mapped", ioctl(m.vm, VMXCORE_REMOVE_SLOT, &n), EBUSY);
 	refused("a slot twice", machine_add_slot(m.vm, SLOT_RAM, m.spare, SPARE_BYTES), EEXIST);
+	refused("more than max_pinned_mib", machine_add_slot(m.vm, 7, (void *)0x10000, 128u << 20),
+		EPERM);
 	refused("memory of nobody", machine_add_slot(m.vm, 7, (void *)0x10000, 4096), EFAULT);
 	refused("memory of the kernel", machine_add_slot(m.vm, 7, (void *)~0xfffffful, 4096),
 		EINVAL);
@@ -200,6 +250,8 @@ void test_device(void)
 	test_hello(dev);
 	test_remap(dev);
 	test_device_watch(dev);
+	test_device_host(dev);
+	test_large(dev);
 	test_refusals(dev);
 	test_other_process(dev);
 	test_killed(dev);

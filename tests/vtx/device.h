@@ -41,6 +41,8 @@ uint32_t machine_port_in(uint16_t port);
 /* A thread's: runs the struct machine until it has ended. */
 void *machine_runner(void *arg);
 
+/* What ends a run, and what must be as it was after it (device_host.c). */
+void test_device_host(int dev);
 /* What can be asked of a VM and its vCPUs, also while they run (device_watch.c). */
 void test_device_watch(int dev);
 

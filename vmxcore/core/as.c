@@ -45,6 +45,7 @@ static int configure(struct core_as *as, const struct core_as_config *cfg)
 	if (ept->levels != 4 && !(ept->levels == 5 && caps->ept_walk5))
 		return -EINVAL;
 	ept->plat = as->core->plat;
+	ept->small_exec = as->core->small_exec;
 	ept->accessed_dirty = cfg->accessed_dirty && caps->ept_ad;
 	ept->rules = (struct ept_rules){
 		.maxphyaddr = plat_maxphyaddr(ept->plat),

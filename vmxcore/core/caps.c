@@ -87,26 +87,51 @@ int caps_read(struct hw_cpu *hw, struct core_caps *ret)
 	return 0;
 }
 
-int caps_check(const struct core_caps *c)
+/* Control bits that must be allowed to be 1: those of one capability, each with its name. */
+static const struct caps_need {
+	size_t offset;
+	uint32_t bit;
+	const char *name;
+} caps_needs[] = {
+	{MEMBER(pin), PIN_EXTERNAL_INTERRUPT, "\"external-interrupt exiting\""},
+	{MEMBER(pin), PIN_NMI, "\"NMI exiting\""},
+	{MEMBER(proc), PROC_INTERRUPT_WINDOW, "\"interrupt-window exiting\""},
+	{MEMBER(proc), PROC_HLT, "\"HLT exiting\""},
+	{MEMBER(proc), PROC_UNCONDITIONAL_IO, "\"unconditional I/O exiting\""},
+	{MEMBER(proc), PROC_MSR_BITMAPS, "\"use MSR bitmaps\""},
+	{MEMBER(proc), PROC_CR8_LOAD, "\"CR8-load exiting\""},
+	{MEMBER(proc), PROC_CR8_STORE, "\"CR8-store exiting\""},
+	{MEMBER(proc), PROC_SECONDARY_CONTROLS, "\"activate secondary controls\""},
+	{MEMBER(proc2), PROC2_EPT, "\"enable EPT\""},
+	{MEMBER(exit), VMEXIT_SAVE_DEBUG, "\"save debug controls\""},
+	{MEMBER(exit), VMEXIT_HOST_64, "\"host address-space size\""},
+	{MEMBER(exit), VMEXIT_SAVE_EFER, "\"save IA32_EFER\""},
+	{MEMBER(exit), VMEXIT_LOAD_EFER, "exit's \"load IA32_EFER\""},
+	{MEMBER(entry), VMENTRY_LOAD_DEBUG, "\"load debug controls\""},
+	{MEMBER(entry), VMENTRY_IA32E_GUEST, "\"IA-32e mode guest\""},
+	{MEMBER(entry), VMENTRY_LOAD_EFER, "entry's \"load IA32_EFER\""},
+};
+
+const char *caps_missing(const struct core_caps *c)
 {
-	const uint64_t ept_needed = EPT_VPID_CAP_WALK_4 | EPT_VPID_CAP_WB;
 	unsigned memtype = (unsigned)(c->basic >> VMX_BASIC_MEMTYPE_SHIFT & VMX_BASIC_MEMTYPE_MASK);
 
 	if (c->vmcs_bytes == 0 || c->vmcs_bytes > VMX_PAGE_SIZE)
-		return -ENOTSUP;
+		return "a VMCS that fits a page";
 	/* Pages of plat are above 4 GiB and write-back. */
 	if (c->basic & VMX_BASIC_32BIT_ADDRESSES || memtype != MEMTYPE_WB)
-		return -ENOTSUP;
-	if (!caps_allow(c->pin, PIN_EXTERNAL_INTERRUPT | PIN_NMI) ||
-	    !caps_allow(c->proc, PROC_INTERRUPT_WINDOW | PROC_HLT | PROC_UNCONDITIONAL_IO |
-					 PROC_MSR_BITMAPS | PROC_CR8_LOAD | PROC_CR8_STORE |
-					 PROC_SECONDARY_CONTROLS) ||
-	    !caps_allow(c->proc2, PROC2_EPT) ||
-	    !caps_allow(c->exit,
-			VMEXIT_SAVE_DEBUG | VMEXIT_HOST_64 | VMEXIT_SAVE_EFER | VMEXIT_LOAD_EFER) ||
-	    !caps_allow(c->entry, VMENTRY_LOAD_DEBUG | VMENTRY_IA32E_GUEST | VMENTRY_LOAD_EFER))
-		return -ENOTSUP;
-	if ((c->ept_vpid & ept_needed) != ept_needed || (!c->invept_single && !c->invept_all))
-		return -ENOTSUP;
-	return 0;
+		return "a VMCS in write-back memory above 4 GiB";
+	for (size_t i = 0; i < VMX_ARRAY_SIZE(caps_needs); i++) {
+		const struct caps_need *n = &caps_needs[i];
+		uint64_t capability;
+
+		memcpy(&capability, (const char *)c + n->offset, sizeof(capability));
+		if (!caps_allow(capability, n->bit))
+			return n->name;
+	}
+	if (!(c->ept_vpid & EPT_VPID_CAP_WALK_4))
+		return "an EPT walk of 4 levels";
+	if (!(c->ept_vpid & EPT_VPID_CAP_WB))
+		return "EPT structures in write-back memory";
+	return c->invept_single || c->invept_all ? NULL : "INVEPT";
 }

@@ -22,7 +22,7 @@ static inline uint32_t caps_adjust(uint64_t capability, uint32_t wanted)
 
 /* -ENODEV no VMX here. Runs on the processor. */
 int caps_read(struct hw_cpu *hw, struct core_caps *ret);
-/* -ENOTSUP: something that core can't do without is missing. */
-int caps_check(const struct core_caps *caps);
+/* What core can't do without and the processor lacks, for people; NULL: nothing. */
+const char *caps_missing(const struct core_caps *caps);
 
 #endif

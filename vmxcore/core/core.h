@@ -74,6 +74,10 @@ struct core {
 	unsigned nr_cpus;
 	struct core_caps caps; /* valid once caps_known */
 	bool caps_known;
+	/* Executable memory is mapped in 4 KiB leaves only: for processors on which a guest that
+	 * changes a page's size and executes there can raise a machine check. Set before there is
+	 * an address space. */
+	bool small_exec;
 	/* One MSR bitmap for every vCPU: all of them have the same pass-through set. */
 	uint8_t *msr_bitmap;
 	hpa_t msr_bitmap_hpa;

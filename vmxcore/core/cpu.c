@@ -36,9 +36,8 @@ static int learn_caps(struct core *core, struct hw_cpu *hw)
 	if (core->caps_known)
 		/* Both were zeroed whole before they were filled. NOLINTNEXTLINE */
 		return memcmp(&caps, &core->caps, sizeof(caps)) == 0 ? 0 : -ENOTSUP;
-	err = caps_check(&caps);
-	if (err < 0)
-		return err;
+	if (caps_missing(&caps) != NULL)
+		return -ENOTSUP;
 	memcpy(&core->caps, &caps, sizeof(caps));
 	msr_bitmap_fill(&core->caps, core->msr_bitmap);
 	core->caps_known = true;

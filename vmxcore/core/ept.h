@@ -5,7 +5,7 @@
  *
  * The tables are a function of the mapping list and nothing else: each aligned region
  * that one physically contiguous extent with one set of attributes covers whole is one
- * leaf, the largest that alignment and max_page_bytes allow. So a change splits a
+ * leaf, the largest that alignment, max_page_bytes and small_exec allow. So a change splits a
  * large leaf where it cuts one, and merges tables back where it makes a region whole
  * again. Regions in two adjacent slots are not merged, even where the slots happen to be
  * adjacent in host memory: each leaf lies in one mapped range.
@@ -90,6 +90,7 @@ struct ept {
 	hpa_t root_hpa;
 	unsigned levels;     /* 4 or 5 */
 	unsigned leaf_level; /* largest leaf: 1, 2 or 3 */
+	bool small_exec;     /* executable leaves are of level 1 */
 	bool accessed_dirty;
 	struct ept_rules rules;
 	uint64_t tables; /* pages of tables now, the root among them */

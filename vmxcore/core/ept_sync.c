@@ -24,6 +24,11 @@ static const struct ept_piece *piece_at(struct ept_sync *s, uint64_t a)
 	return &s->piece;
 }
 
+static bool too_large(const struct ept *ept, unsigned level, uint64_t attrs)
+{
+	return level > ept->leaf_level || (ept->small_exec && attrs & EPT_X);
+}
+
 enum ept_target ept_target_of(struct ept_sync *s, unsigned level, uint64_t first,
 			      uint64_t *ret_leaf)
 {
@@ -35,7 +40,7 @@ enum ept_target ept_target_of(struct ept_sync *s, unsigned level, uint64_t first
 	addr = p->hpa + (first - p->first);
 	/* Pieces are whole pages: at the lowest level there is nothing to divide. */
 	if (level > 1 &&
-	    (level > s->ept->leaf_level || p->end - first < span || (addr & (span - 1)) != 0))
+	    (too_large(s->ept, level, p->attrs) || p->end - first < span || (addr & (span - 1)) != 0))
 		return EPT_TARGET_TABLE;
 	*ret_leaf = addr | p->attrs | (level > 1 ? EPT_LARGE : 0);
 	return EPT_TARGET_LEAF;

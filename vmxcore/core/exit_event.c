@@ -13,7 +13,7 @@
  */
 static void restore_nmi_blocking(struct core_vcpu *v)
 {
-	if (vcpu_vmread(v, VMCS_IDT_VECTORING_INFO) & INTR_VALID)
+	if (v->last.vectoring_info & INTR_VALID)
 		return;
 	vcpu_need(v, REG_INTERRUPTIBILITY);
 	v->regs.interruptibility |= BLOCKED_BY_NMI;
@@ -43,6 +43,9 @@ enum exit_step exit_exception_nmi(struct core_vcpu *v, struct core_run_exit *ret
 	/* The host's; hw_after_exit() has let it in. */
 	if (type == INTR_TYPE_NMI)
 		return EXIT_RESUME;
+	/* So is a machine check that the host survived: it may have to do with the caller. */
+	if (vector == VECTOR_MC)
+		return exit_return(ret, CORE_RUN_KICKED);
 	if (info & INTR_NMI_UNBLOCKING && vector != VECTOR_DF)
 		restore_nmi_blocking(v);
 	if (vector != VECTOR_DB && vector != VECTOR_AC)
@@ -52,7 +55,7 @@ enum exit_step exit_exception_nmi(struct core_vcpu *v, struct core_run_exit *ret
 	if (info & INTR_ERROR_CODE)
 		error = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INTR_ERROR_CODE);
 	if (type == INTR_TYPE_PRIV_SOFT_EXCEPTION)
-		length = v->exit_length;
+		length = (uint32_t)v->last.insn_length;
 	event_raise_info(v, vector | type | (info & INTR_ERROR_CODE), error, length);
 	return EXIT_RESUME;
 }

@@ -56,7 +56,8 @@ struct core_event {
 
 enum core_run_reason {
 	CORE_RUN_BUDGET,	/* the preemption timer ran out */
-	CORE_RUN_KICKED,	/* an external interrupt: the host wants the processor */
+	CORE_RUN_KICKED,	/* an external interrupt (or a machine check that it has
+				 * handled): the host wants the processor */
 	CORE_RUN_HLT,		/* HLT with nothing pending; activity is HLT */
 	CORE_RUN_IO,		/* IN or OUT, not string; see io. The caller completes it */
 	CORE_RUN_EMULATE,	/* the instruction must be emulated: string I/O, or an access to a

@@ -47,7 +47,7 @@ struct core_vm {
 };
 
 /* Looks a leaf up as the guest would see it, before what is reflected. */
-void vm_cpuid(const struct core_vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
+const struct core_cpuid_entry *vm_cpuid(const struct core_vm *vm, uint32_t leaf, uint32_t subleaf);
 
 /* --- register groups ------------------------------------------------------------------- */
 
@@ -101,10 +101,11 @@ struct core_vcpu {
 	bool step_trap;	  /* an instruction that core completed had TF set: #DB is due */
 	uint8_t cr8;
 	uint32_t have, dirty;	  /* enum reg_group */
-	uint32_t exit_length;	  /* of the last exit's instruction, where that exits */
 	uint32_t pin, proc, exit; /* as they are in the VMCS */
 	uint64_t timer_more;	  /* preemption-timer units beyond what the field holds */
 	uint32_t timer_value;	  /* written at the run's start */
+	bool reload_timer;	  /* ... and at each entry, for exits don't save it */
+	struct hw_exit last;	  /* of this run */
 	struct core_vpid tag;	  /* vcpu_set_tag() only */
 	uint32_t tag_moves;	  /* odd: tag is being changed. For who looks while it runs */
 	struct core_regs regs;
@@ -144,7 +145,12 @@ static inline void vcpu_vmwrite(struct core_vcpu *v, uint32_t field, uint64_t va
 }
 
 /* Reads groups that the cache lacks. */
-void vcpu_need(struct core_vcpu *v, uint32_t wanted);
+void vcpu_fetch(struct core_vcpu *v, uint32_t missing);
+static inline void vcpu_need(struct core_vcpu *v, uint32_t wanted)
+{
+	if (wanted & ~v->have)
+		vcpu_fetch(v, wanted & ~v->have);
+}
 /* Writes what is dirty. */
 void vcpu_flush_regs(struct core_vcpu *v);
 /* Rewrites host-state fields that changed since they were written; all: every one. */
@@ -181,8 +187,8 @@ void event_raise_error(struct core_vcpu *v, unsigned vector, uint32_t error);
 void event_raise_info(struct core_vcpu *v, uint32_t info, uint32_t error, uint32_t length);
 /* Chooses what the next entry injects and which windows it asks for. */
 void event_before_entry(struct core_vcpu *v);
-/* Takes back what the exit cut short; needed if something was chosen, or info is valid. */
-void event_after_exit(struct core_vcpu *v, uint32_t vectoring_info);
+/* Takes back what the exit cut short; needed if something was, or had been chosen. */
+void event_after_exit(struct core_vcpu *v);
 /* Something waits for an entry. */
 static inline bool event_waits(const struct core_vcpu *v)
 {

@@ -261,12 +261,8 @@ static const struct reg_group_row groups[] = {
 	{REG_MSRS, 0, NULL, read_msrs, write_msrs},
 };
 
-void vcpu_need(struct core_vcpu *v, uint32_t wanted)
+void vcpu_fetch(struct core_vcpu *v, uint32_t missing)
 {
-	uint32_t missing = wanted & ~v->have;
-
-	if (missing == 0)
-		return;
 	for (size_t i = 0; i < VMX_ARRAY_SIZE(groups); i++) {
 		const struct reg_group_row *g = &groups[i];
 

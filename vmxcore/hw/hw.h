@@ -128,7 +128,7 @@ int hw_set_vmxe(struct hw_cpu *cpu, bool on);
 
 /*
  * Called once after each exit, before anything that may sleep: tells of the exit, and lets
- * vtx hand NMIs and machine checks to the host. Not HW_SUCCEED: *ret is as it was.
+ * vtx hand NMIs and machine checks to the host. Not HW_SUCCEED: *ret is undefined.
  */
 enum hw_result hw_after_exit(struct hw_cpu *cpu, struct hw_exit *ret);
 

@@ -14,20 +14,41 @@
 #include <linux/smp.h>
 #include <linux/suspend.h>
 
+#include "core/caps.h"
 #include "core/vpid.h"
+#include "hw/vtx/compat.h"
+#include "hw/vtx/mitigate.h"
 #include "hw/vtx/vtx.h"
 #include "machine.h"
 
-/* 0, and what is beyond the highest VPID there is: all of them. */
-static unsigned int vpid_limit;
-module_param(vpid_limit, uint, 0444);
-MODULE_PARM_DESC(vpid_limit, "VPIDs in use on a processor: fewer are recycled sooner, which is "
-			     "for tests (default: all 65535)");
+#if VMXCORE_HAVE_EMERGENCY_CALLBACK
+#include <asm/reboot.h>
+#endif
+
+static unsigned int vpid_limit = CORE_VPID_MAX;
+
+static int set_vpid_limit(const char *value, const struct kernel_param *kp)
+{
+	int err = param_set_uint_minmax(value, kp, 1, CORE_VPID_MAX);
+
+	if (err)
+		pr_err("vpid_limit=%s: it is 1 to %u\n", value, CORE_VPID_MAX);
+	return err;
+}
+
+static const struct kernel_param_ops vpid_limit_ops = {
+	.set = set_vpid_limit,
+	.get = param_get_uint,
+};
+
+module_param_cb(vpid_limit, &vpid_limit_ops, &vpid_limit, 0444);
+MODULE_PARM_DESC(vpid_limit, "highest VPID that is used on a processor before all are dropped and "
+			     "handed out anew (1..65535; default 65535; few show recycling)");
 
 static struct {
 	struct mutex lock; /* guards what follows */
 	unsigned int holders;
-	bool going_down;
+	bool going_down, going_to_sleep;
 	struct plat *plat;
 	struct core *core;
 	int hotplug_state;
@@ -58,11 +79,20 @@ static int state_error(enum vtx_state state, unsigned int cpu)
 	return state == VTX_IN_USE ? -EBUSY : -ENODEV;
 }
 
+/* What this processor lacks; or it is not like the first one. */
+static const char *lacking(void)
+{
+	const char *missing = NULL;
+	struct core_caps caps;
+
+	if (caps_read(vtx_cpu(smp_processor_id()), &caps) == 0)
+		missing = caps_missing(&caps);
+	return missing ? missing : "the first processor's VMX capabilities (update its microcode)";
+}
+
 static const char *online_error_text(int err)
 {
 	switch (err) {
-	case -ENOTSUP:
-		return "it lacks a VMX control that is needed";
 	case -EBUSY:
 		return vtx_state_text(VTX_IN_USE);
 	case -EIO:
@@ -85,7 +115,9 @@ static int processor_online(unsigned int cpu)
 	if (err)
 		return err;
 	err = core_cpu_online(machine.core, cpu, vtx_cpu(cpu));
-	if (err)
+	if (err == -ENOTSUP)
+		pr_err("processor %u lacks %s\n", cpu, lacking());
+	else if (err)
 		pr_err("processor %u: %s (error %d)\n", cpu, online_error_text(err), err);
 	return err;
 }
@@ -113,6 +145,31 @@ static void leave_vmx_here(void *unused)
 {
 	leave_vmx(smp_processor_id());
 }
+
+/*
+ * A panic, or kexec after one, has no use for locks and lists: VMX operation ends, and that
+ * is all. Before 6.6 the kernel does this itself. Where KVM's module is loaded, it has the one
+ * place for such a callback, which does the same.
+ */
+#if VMXCORE_HAVE_EMERGENCY_CALLBACK && (IS_ENABLED(CONFIG_KVM_INTEL) || IS_ENABLED(CONFIG_KVM_AMD))
+static void emergency_register(void)
+{
+	cpu_emergency_register_virt_callback(vtx_emergency);
+}
+
+static void emergency_unregister(void)
+{
+	cpu_emergency_unregister_virt_callback(vtx_emergency);
+}
+#else
+static void emergency_register(void)
+{
+}
+
+static void emergency_unregister(void)
+{
+}
+#endif
 
 /* --- all of them ----------------------------------------------------------------------------- */
 
@@ -146,6 +203,7 @@ static int machine_start(void)
 	err = core_create(machine.plat, cpus, &machine.core);
 	if (err)
 		goto out_plat;
+	machine.core->small_exec = mitigate_small_exec();
 	for (cpu = 0; cpu < cpus; cpu++)
 		core_vpid_pool_init(&machine.core->cpus[cpu].vpids, vpid_limit);
 	err = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "virt/vmxcore:online", processor_online,
@@ -153,6 +211,7 @@ static int machine_start(void)
 	if (err < 0)
 		goto out_core;
 	machine.hotplug_state = err;
+	emergency_register();
 	return 0;
 
 out_core:
@@ -168,6 +227,7 @@ static uint64_t machine_stop(void)
 {
 	uint64_t pages;
 
+	emergency_unregister();
 	cpuhp_remove_state(machine.hotplug_state);
 	core_destroy(machine.core);
 	machine.core = NULL;
@@ -182,7 +242,7 @@ int machine_get(void)
 	int err = 0;
 
 	mutex_lock(&machine.lock);
-	if (machine.going_down)
+	if (machine.going_down || machine.going_to_sleep)
 		err = -ESHUTDOWN;
 	else if (machine.holders == 0)
 		err = machine_start();
@@ -219,19 +279,23 @@ static int going_down(struct notifier_block *nb, unsigned long action, void *dat
 	return NOTIFY_DONE;
 }
 
-/* Sleep loses VMX operation and what is cached of a VMCS: not while it is in use. */
+/*
+ * Sleep loses VMX operation and what is cached of a VMCS: not while it is in use, and until
+ * it is over nobody begins to. Who refuses is told of the end, too.
+ */
 static int going_to_sleep(struct notifier_block *nb, unsigned long action, void *data)
 {
-	bool in_use;
+	bool sleeps = action == PM_SUSPEND_PREPARE || action == PM_HIBERNATION_PREPARE, in_use;
 
-	if (action != PM_SUSPEND_PREPARE && action != PM_HIBERNATION_PREPARE)
+	if (!sleeps && action != PM_POST_SUSPEND && action != PM_POST_HIBERNATION)
 		return NOTIFY_DONE;
 	mutex_lock(&machine.lock);
 	in_use = machine.holders != 0;
+	machine.going_to_sleep = sleeps && !in_use;
 	mutex_unlock(&machine.lock);
-	if (!in_use)
+	if (!sleeps || !in_use)
 		return NOTIFY_DONE;
-	pr_err("the system can't sleep while virtual machines exist\n");
+	pr_err("the system can't sleep while virtual machines exist: stop them first\n");
 	return NOTIFY_BAD;
 }
 
@@ -242,6 +306,7 @@ int machine_init(void)
 {
 	int err = register_reboot_notifier(&reboot_notifier);
 
+	mitigate_report();
 	if (err)
 		return err;
 	err = register_pm_notifier(&sleep_notifier);

@@ -8,6 +8,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
+#include <linux/task_work.h>
 #include <linux/vtime.h>
 
 #include <asm/fpu/api.h>
@@ -211,7 +212,8 @@ int runner_run(struct runner *r, uint64_t budget_ticks, struct core_run_exit *re
 		err = run_slice(r, &left, ret);
 		if (err || !goes_on(ret) || left == 0)
 			break;
-		if (signal_pending(current))
+		/* What a machine check has in store for this thread happens on its way out. */
+		if (signal_pending(current) || task_work_pending(current))
 			err = -EINTR;
 		cond_resched();
 	} while (!err);

@@ -2,16 +2,15 @@
 /* plat.h over the Linux kernel; see plat/kernel.h. */
 #include <linux/atomic.h>
 #include <linux/build_bug.h>
-#include <linux/capability.h>
-#include <linux/cred.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/irqflags.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/overflow.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/sched/user.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/spinlock.h>
@@ -24,10 +23,16 @@
 #define HUGE_ORDER 9u /* 2 MiB */
 #define PAGES_PER_REST 65536u
 
+static unsigned long max_pinned_mib;
+module_param(max_pinned_mib, ulong, 0644);
+MODULE_PARM_DESC(max_pinned_mib, "most MiB of guest memory that may be pinned by all virtual "
+				 "machines together, besides RLIMIT_MEMLOCK (default 0: no limit)");
+
 struct plat {
 	unsigned int cpus;
 	atomic64_t pages;
 	atomic64_t pinned;
+	atomic64_t claimed; /* pinned, or about to be */
 };
 
 /*
@@ -40,7 +45,7 @@ struct plat_mem {
 	struct page **page;
 	u32 *run;
 	u8 *order;
-	struct user_struct *user; /* pinned: who is charged; order is NULL */
+	struct mm_struct *mm; /* pinned: who is charged; order is NULL */
 };
 
 static atomic64_t blocks = ATOMIC64_INIT(0);
@@ -57,6 +62,7 @@ int plat_kernel_create(unsigned int cpus, struct plat **ret)
 	p->cpus = cpus;
 	atomic64_set(&p->pages, 0);
 	atomic64_set(&p->pinned, 0);
+	atomic64_set(&p->claimed, 0);
 	*ret = p;
 	return 0;
 }
@@ -234,15 +240,24 @@ out:
 
 #define PIN_PAGES_AT_A_TIME 512ul /* then it may be interrupted */
 
-/* As the kernel's other users of long-term pins do: by user, so that it outlives the mm. */
-static int charge_user(struct user_struct *user, uint64_t pages)
+static void uncharge(struct plat *p, struct mm_struct *mm, uint64_t pages)
 {
-	uint64_t limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
-	uint64_t now = (uint64_t)atomic_long_add_return((long)pages, &user->locked_vm);
+	account_locked_vm(mm, pages, false);
+	atomic64_sub((long)pages, &p->claimed);
+}
 
-	if (now <= limit || capable(CAP_IPC_LOCK))
+/*
+ * As locked memory of the process (VmLck in its status); it may be gone when the pages are let
+ * go of, so its mm_struct is held. The module's own limit holds for everybody.
+ */
+static int charge(struct plat *p, struct mm_struct *mm, uint64_t pages)
+{
+	uint64_t most = (uint64_t)READ_ONCE(max_pinned_mib) << (20 - PAGE_SHIFT);
+	uint64_t all = (uint64_t)atomic64_add_return((long)pages, &p->claimed);
+
+	if ((most == 0 || all <= most) && account_locked_vm(mm, pages, true) == 0)
 		return 0;
-	atomic_long_sub((long)pages, &user->locked_vm);
+	atomic64_sub((long)pages, &p->claimed);
 	return -EPERM;
 }
 
@@ -298,10 +313,11 @@ int plat_kernel_mem_pin(struct plat *p, uint64_t address, uint64_t size, struct 
 	if (!m)
 		return -ENOMEM;
 	m->count = size >> PAGE_SHIFT;
-	m->user = get_uid(current_user());
+	m->mm = current->mm;
+	mmgrab(m->mm);
 	m->page = plat_calloc(m->count, sizeof(struct page *));
 	m->run = plat_calloc(m->count, sizeof(u32));
-	err = m->page && m->run ? charge_user(m->user, m->count) : -ENOMEM;
+	err = m->page && m->run ? charge(p, m->mm, m->count) : -ENOMEM;
 	if (err)
 		goto out;
 	err = pin(p, m, address);
@@ -312,9 +328,9 @@ int plat_kernel_mem_pin(struct plat *p, uint64_t address, uint64_t size, struct 
 	return 0;
 
 out_charge:
-	atomic_long_sub((long)m->count, &m->user->locked_vm);
+	uncharge(p, m->mm, m->count);
 out:
-	free_uid(m->user);
+	mmdrop(m->mm);
 	plat_free(m->run);
 	plat_free(m->page);
 	plat_free(m);
@@ -328,13 +344,13 @@ uint64_t plat_kernel_pages_pinned(const struct plat *p)
 
 static void mem_release_pages(struct plat *p, struct plat_mem *m)
 {
-	if (!m->user) {
+	if (!m->mm) {
 		mem_free_pages(p, m);
 		return;
 	}
 	unpin(p, m, m->count);
-	atomic_long_sub((long)m->count, &m->user->locked_vm);
-	free_uid(m->user);
+	uncharge(p, m->mm, m->count);
+	mmdrop(m->mm);
 }
 
 void plat_kernel_mem_destroy(struct plat *p, struct plat_mem *m)

@@ -30,8 +30,8 @@ enum plat_kernel_mem {
 int plat_kernel_mem_create(struct plat *p, enum plat_kernel_mem kind, uint64_t size,
 			   struct plat_mem **ret);
 /*
- * The calling process's memory at address, pinned for writing and for long, and charged to its
- * user's RLIMIT_MEMLOCK; it outlives the mapping, and the process. -EINVAL address or size
+ * The calling process's memory at address, pinned for writing and for long, and counted as its
+ * locked memory (RLIMIT_MEMLOCK); it outlives the mapping, and the process. -EINVAL address or size
  * (multiples of 4096, at most 64 GiB), -EPERM beyond the limit, -EFAULT it can't be pinned,
  * -EINTR the process is to die, -ENOMEM. May sleep.
  */

@@ -46,7 +46,11 @@ SYM_FUNC_START(vtx_enter)
 .Lrsp_current:
 
 	mov	%rdi, %rax
+#ifdef VM_CLEAR_CPU_BUFFERS /* what was left of the host's in buffers; see mitigate.h */
 	VM_CLEAR_CPU_BUFFERS
+#else
+	CLEAR_CPU_BUFFERS
+#endif
 	test	%dl, %dl	/* MOV leaves the flags alone down to the branch */
 	mov	GPR(1)(%rax), %rcx
 	mov	GPR(2)(%rax), %rdx

@@ -14,12 +14,20 @@
 #include <asm/debugreg.h>
 #include <asm/desc.h>
 #include <asm/fpu/api.h>
+#include <asm/mce.h>
 #include <asm/msr.h>
 #include <asm/segment.h>
 #include <asm/special_insns.h>
+#include <asm/trapnr.h>
 
+#include "hw/vtx/compat.h"
 #include "hw/vtx/fields.h"
+#include "hw/vtx/mitigate.h"
 #include "hw/vtx/vtx.h"
+
+#if VMXCORE_HAVE_FRED
+#include <asm/fred.h>
+#endif
 
 #define SELECTOR_RPL_TI 7 /* must be 0 in the host-state area */
 
@@ -48,12 +56,12 @@ static void read_fixed_state(struct hw_cpu *cpu, struct hw_host_state *h)
 	h->gdtr_base = dt.address;
 	store_idt(&dt);
 	h->idtr_base = dt.address;
-	rdmsrl(MSR_GS_BASE, h->gs_base);
-	rdmsrl(MSR_IA32_SYSENTER_CS, h->sysenter_cs);
-	rdmsrl(MSR_IA32_SYSENTER_ESP, h->sysenter_esp);
-	rdmsrl(MSR_IA32_SYSENTER_EIP, h->sysenter_eip);
-	rdmsrl(MSR_IA32_CR_PAT, h->pat);
-	rdmsrl(MSR_EFER, h->efer);
+	rdmsrq(MSR_GS_BASE, h->gs_base);
+	rdmsrq(MSR_IA32_SYSENTER_CS, h->sysenter_cs);
+	rdmsrq(MSR_IA32_SYSENTER_ESP, h->sysenter_esp);
+	rdmsrq(MSR_IA32_SYSENTER_EIP, h->sysenter_eip);
+	rdmsrq(MSR_IA32_CR_PAT, h->pat);
+	rdmsrq(MSR_EFER, h->efer);
 }
 
 /*
@@ -76,7 +84,7 @@ static void read_task_state(struct hw_host_state *h)
 	h->fs = host_selector(sel);
 	savesegment(gs, sel);
 	h->gs = host_selector(sel);
-	rdmsrl(MSR_FS_BASE, h->fs_base);
+	rdmsrq(MSR_FS_BASE, h->fs_base);
 }
 
 void hw_read_host_state(struct hw_cpu *cpu, struct hw_host_state *ret)
@@ -98,7 +106,7 @@ static void save_selectors(struct hw_cpu *cpu)
 	savesegment(fs, cpu->fs);
 	savesegment(gs, cpu->gs);
 	store_ldt(cpu->ldt);
-	rdmsrl(MSR_FS_BASE, cpu->fs_base);
+	rdmsrq(MSR_FS_BASE, cpu->fs_base);
 }
 
 static void restore_selectors(struct hw_cpu *cpu)
@@ -113,7 +121,7 @@ static void restore_selectors(struct hw_cpu *cpu)
 		load_gs_index(cpu->gs);
 	if (unlikely(cpu->fs & SELECTOR_RPL_TI)) {
 		loadsegment(fs, cpu->fs);
-		wrmsrl(MSR_FS_BASE, cpu->fs_base);
+		wrmsrq(MSR_FS_BASE, cpu->fs_base);
 	}
 }
 
@@ -150,11 +158,11 @@ static void dr_write(unsigned int i, unsigned long value)
  * DR6 is read back after each exit, for a guest's #DB changes it; the others by vtx_end():
  * a guest's MOV to them doesn't exit.
  */
-static void dr_load_guest(struct hw_cpu *cpu, struct hw_gpregs *regs)
+static noinline void dr_load_guest(struct hw_cpu *cpu, struct hw_gpregs *regs)
 {
 	unsigned int i;
 
-	for (i = 0; cpu->guest != regs && i < ARRAY_SIZE(cpu->dr); i++) {
+	for (i = 0; i < ARRAY_SIZE(cpu->dr) && cpu->guest != regs; i++) {
 		if (likely(cpu->dr[i] == regs->dr[i]))
 			continue;
 		dr_write(i, regs->dr[i]);
@@ -182,13 +190,6 @@ static void dr_unload_guest(struct hw_cpu *cpu)
 
 /* --- the bracket ---------------------------------------------------------------------------- */
 
-static void flush_l1d(void)
-{
-	/* Nothing but core runs between two entries of one bracket: once is enough. */
-	if (static_cpu_has_bug(X86_BUG_L1TF) && static_cpu_has(X86_FEATURE_FLUSH_L1D))
-		native_wrmsrl(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
-}
-
 void vtx_begin(struct hw_cpu *cpu)
 {
 	lockdep_assert_irqs_disabled();
@@ -201,7 +202,8 @@ void vtx_begin(struct hw_cpu *cpu)
 		set_debugreg(0, 7);
 	dr_read(cpu->dr);
 	get_debugreg(cpu->dr6, 6);
-	flush_l1d();
+	cpu->debugctl = get_debugctlmsr();
+	mitigate_before_entries();
 }
 
 void vtx_end(struct hw_cpu *cpu)
@@ -211,34 +213,40 @@ void vtx_end(struct hw_cpu *cpu)
 	invalidate_tss_limit();
 	restore_selectors(cpu);
 	dr_unload_guest(cpu);
-	/* DR7 was cleared by vtx_begin(), and by each exit. */
+	/* DR7 was cleared by vtx_begin(), and by each exit, which also clears IA32_DEBUGCTL. */
 	if (hw_breakpoint_active())
 		hw_breakpoint_restore();
+	if (cpu->debugctl)
+		update_debugctlmsr(cpu->debugctl);
 	cpu->begun = false;
 	cpu->host_read = false;
-	/* User space that runs next on this processor: the kernel flushes on the way. */
-	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
-		this_cpu_write(x86_ibpb_exit_to_user, true);
+	mitigate_before_user();
 }
 
 /* --- entry -------------------------------------------------------------------------------- */
+
+/* A VMCS that has just become current: vtx_enter() adds host RSP. */
+static noinline enum hw_result write_host_rip(struct hw_cpu *cpu)
+{
+	return hw_vmwrite(cpu, VTX_FIELD_HOST_RIP, (unsigned long)vtx_exit);
+}
 
 enum hw_result hw_enter(struct hw_cpu *cpu, struct hw_gpregs *regs, bool launch)
 {
 	enum hw_result r;
 
-	/* A VMCS that has just become current: vtx_enter() adds host RSP. */
 	if (unlikely(!cpu->host_rsp)) {
-		r = hw_vmwrite(cpu, VTX_FIELD_HOST_RIP, (unsigned long)vtx_exit);
+		r = write_host_rip(cpu);
 		if (r)
 			return r;
 	}
-	dr_load_guest(cpu, regs);
+	if (unlikely(cpu->guest != regs || cpu->dr6 != regs->dr6))
+		dr_load_guest(cpu, regs);
 	if (native_read_cr2() != regs->cr2)
 		native_write_cr2(regs->cr2);
 	r = vtx_enter(regs, &cpu->host_rsp, launch);
 	regs->cr2 = native_read_cr2();
-	get_debugreg(cpu->dr6, 6);
+	cpu->dr6 = native_get_debugreg(6); /* where there is VMX, nobody is in between */
 	regs->dr6 = cpu->dr6;
 	return r;
 }
@@ -284,21 +292,50 @@ static bool read_exit(struct hw_exit *ret)
 }
 
 /*
- * An NMI or a machine check ended the guest's turn instead of going through the host's
- * IDT: its handler runs here (NMIs are blocked since the exit, its IRET unblocks).
+ * "VM Exits Due to NMIs": NMIs are blocked since the exit, as in their handler, and its IRET
+ * unblocks them. The gate in the IDT has the stack that the handler wants; with FRED there is
+ * no such gate, and the kernel has a way in.
+ */
+static void host_nmi(void)
+{
+#if VMXCORE_HAVE_FRED
+	if (cpu_feature_enabled(X86_FEATURE_FRED)) {
+		fred_entry_from_kvm(EVENT_TYPE_NMI, X86_TRAP_NMI);
+		return;
+	}
+#endif
+	asm volatile("int $2" : : : "memory");
+}
+
+/*
+ * To the handler it hit a user's program, which the guest's is for the host: what can be
+ * survived there ends that program at most. A kernel without a handler has CR4.MCE clear.
+ */
+static void host_machine_check(void)
+{
+#ifdef CONFIG_X86_MCE
+	struct pt_regs regs = {.cs = __USER_CS, .flags = X86_EFLAGS_IF};
+
+	do_machine_check(&regs);
+#endif
+}
+
+/*
+ * An NMI or a machine check ended the guest's turn instead of going through the host's IDT:
+ * its handler runs here.
  */
 static noinline void hand_to_host(struct hw_cpu *cpu, u32 reason)
 {
 	u64 info;
 
 	if (reason == REASON_MC_DURING_ENTRY)
-		asm volatile("int $18" : : : "memory");
+		host_machine_check();
 	if (reason != REASON_EXCEPTION_OR_NMI || hw_vmread(cpu, VTX_FIELD_EXIT_INTR_INFO, &info))
 		return;
 	if ((info & EXIT_INTR_MASK) == EXIT_INTR_NMI)
-		asm volatile("int $2" : : : "memory");
+		host_nmi();
 	else if ((info & EXIT_INTR_MASK) == EXIT_INTR_MC)
-		asm volatile("int $18" : : : "memory");
+		host_machine_check();
 }
 
 /*

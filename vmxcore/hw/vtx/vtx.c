@@ -16,7 +16,9 @@
 #include <asm/trapnr.h>
 
 #include "core/vmcs.h"
+#include "hw/vtx/compat.h"
 #include "hw/vtx/fields.h"
+#include "hw/vtx/mitigate.h"
 #include "hw/vtx/vtx.h"
 
 static_assert(VTX_FIELD_EXIT_REASON == VMCS_EXIT_REASON);
@@ -47,8 +49,8 @@ static const char *const state_text[VTX_STATE_COUNT] = {
 	[VTX_ABSENT] = "the processor has no VMX (CPUID.1:ECX bit 5 is 0)",
 	[VTX_DISABLED] = "VMX is disabled by the firmware (IA32_FEATURE_CONTROL): enable "
 			 "virtualization in the firmware's setup",
-	[VTX_IN_USE] = "VMX is in use (CR4.VMXE is set): stop the other hypervisor's virtual "
-		       "machines or unload its module",
+	[VTX_IN_USE] = "VMX is in use (CR4.VMXE is set), by a running KVM virtual machine perhaps: "
+		       "stop KVM's virtual machines, or unload kvm_intel",
 };
 
 const char *vtx_state_text(enum vtx_state state)
@@ -64,7 +66,7 @@ enum vtx_state vtx_probe(void)
 	if (!(cpuid_ecx(1) & BIT(5)))
 		return VTX_ABSENT;
 	/* Left unlocked it is core's to set; where there is none, nothing forbids VMXON. */
-	if (!rdmsrl_safe(MSR_IA32_FEAT_CTL, &control) && (control & FEAT_CTL_LOCKED) &&
+	if (!rdmsrq_safe(MSR_IA32_FEAT_CTL, &control) && (control & FEAT_CTL_LOCKED) &&
 	    !(control & FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX))
 		return VTX_DISABLED;
 	if ((__read_cr4() & X86_CR4_VMXE) && !this_cpu_read(vtx_cpus.vmxe))
@@ -135,17 +137,14 @@ enum hw_result hw_vmxoff(struct hw_cpu *cpu)
 enum hw_result hw_vmclear(struct hw_cpu *cpu, hpa_t vmcs)
 {
 	cpu->host_rsp = 0; /* it may have been the current one */
+	mitigate_vcpu_gone(cpu, vmcs);
 	return VMX_INSN("vmclear %[vmcs]", NO_OUTPUT, [vmcs] "m"(vmcs.v));
 }
 
 enum hw_result hw_vmptrld(struct hw_cpu *cpu, hpa_t vmcs)
 {
 	cpu->host_rsp = 0;
-	/* Predictions trained by one guest must not serve another. */
-	if (cpu->last_vmcs.v != vmcs.v) {
-		indirect_branch_prediction_barrier();
-		cpu->last_vmcs = vmcs;
-	}
+	mitigate_other_vcpu(cpu, vmcs);
 	return VMX_INSN("vmptrld %[vmcs]", NO_OUTPUT, [vmcs] "m"(vmcs.v));
 }
 
@@ -192,7 +191,7 @@ int hw_rdmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t *ret_value)
 {
 	u64 value;
 
-	if (rdmsrl_safe(msr, &value))
+	if (rdmsrq_safe(msr, &value))
 		return -EIO;
 	*ret_value = value;
 	return 0;
@@ -200,7 +199,7 @@ int hw_rdmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t *ret_value)
 
 int hw_wrmsr(struct hw_cpu *cpu, uint32_t msr, uint64_t value)
 {
-	return wrmsrl_safe(msr, value) ? -EIO : 0;
+	return wrmsrq_safe(msr, value) ? -EIO : 0;
 }
 
 int hw_set_vmxe(struct hw_cpu *cpu, bool on)
@@ -211,4 +210,13 @@ int hw_set_vmxe(struct hw_cpu *cpu, bool on)
 		cr4_clear_bits(X86_CR4_VMXE);
 	cpu->vmxe = on;
 	return 0;
+}
+
+/* Nothing of ours is looked at: it may be what is broken. */
+void vtx_emergency(void)
+{
+	if (!(__read_cr4() & X86_CR4_VMXE))
+		return;
+	(void)VMX_INSN("vmxoff", NO_OUTPUT, "i"(0));
+	cr4_clear_bits(X86_CR4_VMXE);
 }

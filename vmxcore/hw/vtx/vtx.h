@@ -22,7 +22,8 @@ struct hw_cpu {
 	unsigned int id; /* the kernel's processor number */
 	bool vmxe;	 /* CR4.VMXE was set by us */
 	u64 host_rsp;	 /* held by the current VMCS, with host RIP; 0: not yet */
-	hpa_t last_vmcs; /* the last one loaded; for the branch prediction barrier */
+	hpa_t last_vmcs; /* the last one that was made current; 0: none, or it is gone (mitigate.c)
+			  */
 	struct hw_host_state host;
 	bool host_fixed; /* what of it never changes has been read */
 	/* Between begin and end. */
@@ -32,6 +33,7 @@ struct hw_cpu {
 	unsigned long fs_base;
 	struct hw_gpregs *guest;  /* whose debug registers the hardware holds, or NULL */
 	unsigned long dr[4], dr6; /* as loaded */
+	unsigned long debugctl;	  /* the host's IA32_DEBUGCTL */
 };
 
 struct hw_cpu *vtx_cpu(unsigned int cpu);
@@ -48,6 +50,9 @@ enum vtx_state {
 enum vtx_state vtx_probe(void);
 /* One sentence: what it means and what to do about it. */
 const char *vtx_state_text(enum vtx_state state);
+
+/* The system is going down hard: out of VMX operation, if in it. Any context. */
+void vtx_emergency(void);
 
 /* Interrupts are off. */
 void vtx_begin(struct hw_cpu *cpu);
