@@ -80,10 +80,8 @@ static void answer(struct core_vcpu *v, const struct core_cpuid_entry *e)
 	r[HW_RDX] = e->edx;
 }
 
-/* Apart, so that the leaves that need no copy don't pay for one. */
-static __attribute__((noinline)) void answer_reflected(struct core_vcpu *v,
-						       const struct core_cpuid_entry *e,
-						       const struct cpuid_reflection *r)
+static VMX_NOINLINE void answer_reflected(struct core_vcpu *v, const struct core_cpuid_entry *e,
+					  const struct cpuid_reflection *r)
 {
 	struct core_cpuid_entry copy = *e;
 

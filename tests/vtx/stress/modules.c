@@ -10,7 +10,7 @@
 #include "rig.h"
 #include "stress.h"
 
-#define TIMES 10u
+#define TIMES 5u
 #define CHANGES 50u
 /* Of TIMES loads, and of TIMES more: what is leaked is missing both times. */
 #define DRIFT_MAX_KIB 256
