@@ -203,6 +203,20 @@ int hw_set_vmxe(struct hw_cpu *c, bool on)
 	return 0;
 }
 
+enum hw_result hw_vmread_fields(struct hw_cpu *c, const struct hw_field *fields, size_t count,
+				void *base, size_t *ret_done)
+{
+	enum hw_result r = HW_SUCCEED;
+	uint64_t value = 0;
+
+	for (*ret_done = 0; *ret_done < count && r == HW_SUCCEED; *ret_done += r == HW_SUCCEED) {
+		r = hw_vmread(c, fields[*ret_done].field, &value);
+		if (r == HW_SUCCEED)
+			hw_field_store(&fields[*ret_done], base, value);
+	}
+	return r;
+}
+
 enum hw_result hw_after_exit(struct hw_cpu *c, struct hw_exit *ret)
 {
 	const struct {

@@ -32,12 +32,6 @@ void vcpu_set_control(struct core_vcpu *v, uint32_t field, uint32_t *current, ui
 
 /* --- members that are fields --------------------------------------------------------------- */
 
-struct reg_row {
-	uint16_t field;
-	uint16_t offset;
-	uint8_t bytes;
-};
-
 #define MEMBER_BYTES(type, m) ((uint8_t)sizeof(((type *)0)->m))
 #define ROW(type, field, m)                                            \
 	{                                                              \
@@ -46,14 +40,14 @@ struct reg_row {
 #define REG(field, m) ROW(struct core_regs, field, m)
 #define HOST(field, m) ROW(struct hw_host_state, field, m)
 
-static const struct reg_row rip_rows[] = {REG(GUEST_RIP, rip)};
-static const struct reg_row rsp_rows[] = {REG(GUEST_RSP, rsp)};
-static const struct reg_row rflags_rows[] = {REG(GUEST_RFLAGS, rflags)};
-static const struct reg_row intr_rows[] = {REG(GUEST_INTERRUPTIBILITY, interruptibility)};
-static const struct reg_row activity_rows[] = {REG(GUEST_ACTIVITY, activity)};
-static const struct reg_row efer_rows[] = {REG(GUEST_EFER, efer)};
-static const struct reg_row dr7_rows[] = {REG(GUEST_DR7, dr7)};
-static const struct reg_row pat_rows[] = {REG(GUEST_PAT, pat)};
+static const struct hw_field rip_rows[] = {REG(GUEST_RIP, rip)};
+static const struct hw_field rsp_rows[] = {REG(GUEST_RSP, rsp)};
+static const struct hw_field rflags_rows[] = {REG(GUEST_RFLAGS, rflags)};
+static const struct hw_field intr_rows[] = {REG(GUEST_INTERRUPTIBILITY, interruptibility)};
+static const struct hw_field activity_rows[] = {REG(GUEST_ACTIVITY, activity)};
+static const struct hw_field efer_rows[] = {REG(GUEST_EFER, efer)};
+static const struct hw_field dr7_rows[] = {REG(GUEST_DR7, dr7)};
+static const struct hw_field pat_rows[] = {REG(GUEST_PAT, pat)};
 
 #define SEGMENT(name)                                              \
 	REG(GUEST_##name##_SELECTOR, seg[CORE_##name].sel),        \
@@ -61,25 +55,25 @@ static const struct reg_row pat_rows[] = {REG(GUEST_PAT, pat)};
 		REG(GUEST_##name##_LIMIT, seg[CORE_##name].limit), \
 		REG(GUEST_##name##_AR, seg[CORE_##name].ar)
 
-static const struct reg_row segment_rows[] = {
+static const struct hw_field segment_rows[] = {
 	SEGMENT(ES), SEGMENT(CS), SEGMENT(SS),	 SEGMENT(DS),
 	SEGMENT(FS), SEGMENT(GS), SEGMENT(LDTR), SEGMENT(TR),
 };
 
-static const struct reg_row table_rows[] = {
+static const struct hw_field table_rows[] = {
 	REG(GUEST_GDTR_BASE, gdtr_base),
 	REG(GUEST_IDTR_BASE, idtr_base),
 	REG(GUEST_GDTR_LIMIT, gdtr_limit),
 	REG(GUEST_IDTR_LIMIT, idtr_limit),
 };
 
-static const struct reg_row sysenter_rows[] = {
+static const struct hw_field sysenter_rows[] = {
 	REG(GUEST_SYSENTER_CS, sysenter_cs),
 	REG(GUEST_SYSENTER_ESP, sysenter_esp),
 	REG(GUEST_SYSENTER_EIP, sysenter_eip),
 };
 
-static const struct reg_row host_rows[] = {
+static const struct hw_field host_rows[] = {
 	HOST(HOST_CR3, cr3), /* the rows most likely to differ come first */
 	HOST(HOST_CR4, cr4),
 	HOST(HOST_FS_BASE, fs_base),
@@ -103,7 +97,7 @@ static const struct reg_row host_rows[] = {
 };
 
 /* By size, for memcpy() of a size that the compiler doesn't know is a call. */
-static uint64_t get_member(const void *base, const struct reg_row *row)
+static uint64_t get_member(const void *base, const struct hw_field *row)
 {
 	const char *at = (const char *)base + row->offset;
 	uint64_t value = 0;
@@ -117,25 +111,16 @@ static uint64_t get_member(const void *base, const struct reg_row *row)
 	return value;
 }
 
-static void set_member(void *base, const struct reg_row *row, uint64_t value)
+static void read_rows(struct core_vcpu *v, const struct hw_field *rows, size_t count)
 {
-	char *at = (char *)base + row->offset;
+	size_t done;
+	enum hw_result r = hw_vmread_fields(v->hw, rows, count, &v->regs, &done);
 
-	if (row->bytes == 8)
-		memcpy(at, &value, 8);
-	else if (row->bytes == 4)
-		memcpy(at, &value, 4);
-	else
-		memcpy(at, &value, 2);
+	if (r != HW_SUCCEED)
+		vcpu_note_error(v, rows[done].field, r);
 }
 
-static void read_rows(struct core_vcpu *v, const struct reg_row *rows, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		set_member(&v->regs, &rows[i], vcpu_vmread(v, rows[i].field));
-}
-
-static void write_rows(struct core_vcpu *v, const struct reg_row *rows, size_t count)
+static void write_rows(struct core_vcpu *v, const struct hw_field *rows, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		vcpu_vmwrite(v, rows[i].field, get_member(&v->regs, &rows[i]));
@@ -234,7 +219,7 @@ static void write_pat_group(struct core_vcpu *v)
 struct reg_group_row {
 	uint32_t group;
 	uint8_t count;
-	const struct reg_row *rows;
+	const struct hw_field *rows;
 	/* Where rows are not all there is to it. */
 	void (*read)(struct core_vcpu *v);
 	void (*write)(struct core_vcpu *v);

@@ -169,6 +169,27 @@ enum hw_result hw_vmread(struct hw_cpu *cpu, uint32_t field, uint64_t *ret_value
 	return r;
 }
 
+enum hw_result hw_vmread_fields(struct hw_cpu *cpu, const struct hw_field *fields, size_t count,
+				void *base, size_t *ret_done)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		u64 value;
+		enum hw_result r =
+			VMX_INSN("vmread %[field], %[value]",
+				 OUTPUT([value] "=r"(value)), [field] "r"((u64)fields[i].field));
+
+		if (unlikely(r)) {
+			*ret_done = i;
+			return r;
+		}
+		hw_field_store(&fields[i], base, value);
+	}
+	*ret_done = count;
+	return HW_SUCCEED;
+}
+
 enum hw_result hw_vmwrite(struct hw_cpu *cpu, uint32_t field, uint64_t value)
 {
 	return VMX_INSN("vmwrite %[value], %[field]",
