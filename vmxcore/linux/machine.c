@@ -42,6 +42,7 @@ static const struct kernel_param_ops vpid_limit_ops = {
 };
 
 module_param_cb(vpid_limit, &vpid_limit_ops, &vpid_limit, 0444);
+__MODULE_PARM_TYPE(vpid_limit, "uint");
 MODULE_PARM_DESC(vpid_limit, "highest VPID that is used on a processor before all are dropped and "
 			     "handed out anew (1..65535; default 65535; few show recycling)");
 

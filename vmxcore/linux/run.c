@@ -39,6 +39,7 @@ static const struct kernel_param_ops slice_us_ops = {
 };
 
 module_param_cb(slice_us, &slice_us_ops, &slice_us, 0644);
+__MODULE_PARM_TYPE(slice_us, "uint");
 MODULE_PARM_DESC(slice_us, "longest stay in a guest without a look at the host's scheduler and "
 			   "signals, in microseconds (100..1000000; default 10000)");
 
