@@ -11,6 +11,11 @@ import hvd
 COUNTERS = "retired", "data_lookups", "data_misses", "fetch_misses", "walks", "walk_refs_ept"
 
 
+def growth(now, before):
+    """What a counter grew by; an engine that can't observe it gives null."""
+    return "-" if None in (now, before) else f"{now - before:,}"
+
+
 def main(vm, reports=5, interval_ms=1000):
     before = {}
     with hvd.Client() as c:
@@ -26,8 +31,8 @@ def main(vm, reports=5, interval_ms=1000):
             for v in params["vcpus"]:
                 old = before.get(v["vcpu"])
                 if old:
-                    print(f"{v['vcpu']:4}", *(f"{v[name] - old[name]:14,}" for name in COUNTERS),
-                          flush=True)
+                    print(f"{v['vcpu']:4}",
+                          *(f"{growth(v[name], old[name]):>14}" for name in COUNTERS), flush=True)
                 before[v["vcpu"]] = v
             reports -= 1
             if reports < 0:

@@ -49,6 +49,17 @@ static void describe_invalidation(struct text_line *l, struct json_object *r)
 		 field_count(r, "processor"));
 }
 
+/* Guest time; the host's, in seconds, where the engine can't observe that. */
+static const char *time_text(char *buf, struct json_object *r)
+{
+	uint64_t ns;
+
+	if (field_object(r, "guest_time") || !field_number(r, "time_ns", &ns))
+		return text_member(buf, r, "guest_time");
+	snprintf(buf, TEXT_NUMBER, "%" PRIu64 ".%06" PRIu64, ns / 1000000000, ns / 1000 % 1000000);
+	return buf;
+}
+
 static void show_record(const struct hvctl_context *ctx, struct json_object *r)
 {
 	bool invalidation = strcmp(field_text(r, "kind", ""), "invalidation") == 0;
@@ -57,7 +68,7 @@ static void show_record(const struct hvctl_context *ctx, struct json_object *r)
 	struct text_line l = {.n = 0};
 
 	fprintf(ctx->out, "%*s  %*s  %*s  %s", SEQ_WIDTH, text_member(seq, r, "seq"), TIME_WIDTH,
-		text_member(time, r, "guest_time"), VCPU_WIDTH, text_member(vcpu, r, "vcpu"),
+		time_text(time, r), VCPU_WIDTH, text_member(vcpu, r, "vcpu"),
 		text_style(ctx->colour, invalidation ? STYLE_BOLD
 					: violation  ? STYLE_WARN
 						     : STYLE_NONE));
@@ -88,7 +99,7 @@ static void begin(struct hvctl_call *call, struct json_object *result)
 	if (!ctx->out_terminal)
 		return;
 	fprintf(ctx->out, "%s%*s  %*s  %*s  %-*s  %-*s  %s%s\n",
-		text_style(ctx->colour, STYLE_BOLD), SEQ_WIDTH, "seq", TIME_WIDTH, "guest time",
+		text_style(ctx->colour, STYLE_BOLD), SEQ_WIDTH, "seq", TIME_WIDTH, "time",
 		VCPU_WIDTH, "vCPU", WHAT_WIDTH, "what", RIP_WIDTH, "rip", "qualification",
 		text_style(ctx->colour, STYLE_NONE));
 }

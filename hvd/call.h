@@ -48,6 +48,13 @@ struct call {
 
 typedef void call_done_fn(struct call *c, const struct engine_event *ev);
 
+/* A number of an engine's that is UINT64_MAX where the engine can't observe it. */
+#define CALL_SET_OBSERVED(ret, field, value)          \
+	do {                                          \
+		if ((value) != UINT64_MAX)            \
+			PROTO_SET(ret, field, value); \
+	} while (0)
+
 /* result: struct proto_<result> */
 void call_reply(struct call *c, const void *result);
 void call_fail(struct call *c, const struct proto_error *err);

@@ -148,10 +148,11 @@ static void describe(const struct engine_trace_record *r, struct proto_trace_rec
 {
 	*out = (struct proto_trace_record){
 		.seq = r->seq,
-		.guest_time = r->guest_time,
 		.kind = r->kind,
 		.processor = r->processor,
 	};
+	CALL_SET_OBSERVED(out, guest_time, r->guest_time);
+	CALL_SET_OBSERVED(out, time_ns, r->time_ns);
 	if (r->vcpu != UINT32_MAX)
 		PROTO_SET(out, vcpu, r->vcpu);
 	if (r->vpid)

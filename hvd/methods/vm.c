@@ -47,7 +47,7 @@ static void describe_vcpu(const struct engine_vcpu_info *in, struct proto_vcpu *
 	PROTO_SET(out, rip, in->rip);
 	if (activity_name(in->activity))
 		PROTO_SET(out, activity, activity_name(in->activity));
-	PROTO_SET(out, retired, in->retired);
+	CALL_SET_OBSERVED(out, retired, in->retired);
 	PROTO_SET(out, exits, in->exits);
 }
 
@@ -81,7 +81,7 @@ void vm_reply_info(struct call *c, const struct engine_event *ev)
 	}
 	c->vm->state = *s;
 	VM_DESCRIBE(c, &result, c->vm);
-	PROTO_SET(&result, guest_time, s->guest_time);
+	CALL_SET_OBSERVED(&result, guest_time, s->guest_time);
 	PROTO_SET(&result, console_bytes, s->console_bytes);
 	if (has_cause(s->reason)) {
 		const struct proto_stop_cause cause = {
@@ -114,13 +114,18 @@ void method_vm_get(struct call *c)
 
 /* --- start, pause, resume, stop, reset ------------------------------------------------------- */
 
+static void describe_state(struct call *c, const struct vm *vm, struct proto_vm_state *out)
+{
+	VM_DESCRIBE(c, out, vm);
+	if (vm->state.state != ENGINE_STATE_RUNNING)
+		PROTO_SET(out, console_bytes, vm->state.console_bytes);
+}
+
 static void reply_state(struct call *c)
 {
 	struct proto_vm_state result = {0};
 
-	VM_DESCRIBE(c, &result, c->vm);
-	if (result.has_guest_time)
-		PROTO_SET(&result, console_bytes, c->vm->state.console_bytes);
+	describe_state(c, c->vm, &result);
 	call_reply(c, &result);
 }
 
@@ -189,14 +194,9 @@ void method_vm_list(struct call *c)
 	}
 	for (size_t i = 0; i < n; i++) {
 		const struct vm *vm = registry_at(r, i);
-		struct proto_vm_state *out = &result.vms[result.vms_count];
 
-		if (vm->phase == VM_CREATING)
-			continue;
-		VM_DESCRIBE(c, out, vm);
-		if (out->has_guest_time)
-			PROTO_SET(out, console_bytes, vm->state.console_bytes);
-		result.vms_count++;
+		if (vm->phase != VM_CREATING)
+			describe_state(c, vm, &result.vms[result.vms_count++]);
 	}
 	call_reply(c, &result);
 }

@@ -26,7 +26,7 @@ void vm_reply_info(struct call *c, const struct engine_event *ev);
 		if (*info_->report)                                                       \
 			PROTO_SET(ret, report, proto_strdup(&(c)->arena, info_->report)); \
 		if (info_->state != ENGINE_STATE_RUNNING)                                 \
-			PROTO_SET(ret, guest_time, info_->guest_time);                    \
+			CALL_SET_OBSERVED(ret, guest_time, info_->guest_time);            \
 	} while (0)
 
 #endif

@@ -177,6 +177,17 @@ class Trace(unittest.TestCase):
             self.assertEqual(d.connections[0].requests[0][1], {
                 "vm": "demo", "kinds": ["exit"], "exits": ["cpuid"], "vcpu": 0})
 
+    def test_host_time(self):
+        """Where the engine can't observe guest time: the host's, in seconds."""
+        record = {**RECORDS[1], "guest_time": None, "time_ns": 864000123456789}
+        early = {**RECORDS[1], "guest_time": None, "time_ns": 5000}
+        with FakeDaemon(**self.methods([record, early])) as d:
+            _, out, _ = d.run("trace", "demo")
+            self.assertEqual(out.decode(), """\
+     2  864000.123456     0  cpuid             0x100125
+     2       0.000005     0  cpuid             0x100125
+""")
+
     def test_count(self):
         """In the middle of a notification, too."""
         with FakeDaemon(**self.methods(RECORDS[:2], RECORDS[2:])) as d:
@@ -243,6 +254,18 @@ demo vCPU 0  exit.cpuid       3         1.5  exits
         with FakeDaemon(**{"stats.subscribe": subscribe(said)}) as d:
             _, out, _ = d.run("watch", "demo", "--count", "2", "--all")
             self.assertRegex(out.decode(), r"(?m)exit.hlt +10 +-  exits$")
+
+    def test_not_observable(self):
+        """What is null has no total and no rate, and is shown all the same."""
+        null = {"vm": "demo", "vcpu": 0, "processor": 0, "vpid": 1, "retired": None,
+                "data_lookups": None, "held": None, "capacity": None}
+        said = [report(n, n, stats=[stat("retired", None)], vcpus=[null]) for n in (0, 2)]
+        with FakeDaemon(**{"stats.subscribe": subscribe(said)}) as d:
+            code, out, err = d.run("watch", "demo", "--tlb", "--count", "2")
+            self.assertEqual((code, err), (OK, b""))
+            block = out.decode().split("\n\n")[1]
+            self.assertRegex(block, r"(?m)^demo vCPU 0  retired +- +-  exits$")
+            self.assertIn("VPID 1: this engine can't observe its TLB\n", block)
 
     def test_tlb(self):
         vcpu = {"vm": "demo", "vcpu": 0, "processor": 0, "vpid": 1, "retired": 1000,

@@ -43,6 +43,7 @@ struct engine {
 static struct engine *open_engine;
 static unsigned opened, cancels;
 static bool let_cancel = true;
+static bool counts_instructions = true;
 static uint32_t held_op;
 static unsigned counts[ENGINE_OP_COUNT];
 static struct engine_error failures[ENGINE_OP_COUNT];
@@ -115,6 +116,16 @@ unsigned fake_cancels(void)
 void fake_fail_next(enum engine_op op, const struct engine_error *error)
 {
 	failures[op] = *error;
+}
+
+void fake_observe_instructions(bool yes)
+{
+	counts_instructions = yes;
+}
+
+static uint64_t instructions(void)
+{
+	return counts_instructions ? 1000 : UINT64_MAX;
 }
 
 unsigned fake_count(enum engine_op op)
@@ -283,6 +294,7 @@ int engine_open(const char *name, const struct engine_config *cfg, struct engine
 	held_op = 0;
 	cancels = 0;
 	let_cancel = true;
+	counts_instructions = true;
 	memset(counts, 0, sizeof(counts));
 	memset(failures, 0, sizeof(failures));
 	*ret = e;
@@ -417,6 +429,7 @@ static bool move(struct fake_vm *vm, uint32_t op, struct engine_event *ev)
 			vm->console_bytes = vm->console_first = 0;
 		vm->state.state = moves[i].to;
 		vm->state.reason = moves[i].reason;
+		vm->state.guest_time = instructions();
 		ev->state = vm->state;
 		return true;
 	}
@@ -500,10 +513,10 @@ static void read_trace(struct fake_vm *vm, const struct engine_request *req,
 
 static void counters(const struct engine_request *req, struct engine_event *ev)
 {
-	static const char *const names[] = {"exit.cpuid", "exit.hlt", "invept"};
-	struct engine_stat *s = payload(ev, 3 * sizeof(*s));
+	static const char *const names[] = {"exit.cpuid", "exit.hlt", "invept", "retired"};
+	struct engine_stat *s = payload(ev, 4 * sizeof(*s));
 
-	for (uint32_t i = 0; i < 3; i++) {
+	for (uint32_t i = 0; i < 4; i++) {
 		s[i] = (struct engine_stat){.vm = req->vm,
 					    .scope = req->vm ? ENGINE_SCOPE_VM
 							     : ENGINE_SCOPE_PROCESSOR,
@@ -511,6 +524,7 @@ static void counters(const struct engine_request *req, struct engine_event *ev)
 					    .observable = 1};
 		snprintf(s[i].name, sizeof(s[i].name), "%s", names[i]);
 	}
+	s[3].observable = counts_instructions;
 }
 
 static void change(const void *data, struct engine_event *ev)
@@ -545,8 +559,10 @@ static void info(const struct fake_vm *vm, struct engine_event *ev)
 	struct engine_vcpu_info *v = payload(ev, vm->vcpus * sizeof(*v));
 
 	for (uint32_t i = 0; i < vm->vcpus; i++)
-		v[i] = (struct engine_vcpu_info){.vcpu = i, .processor = i % 2, .rip = 0x1000};
+		v[i] = (struct engine_vcpu_info){
+			.vcpu = i, .processor = i % 2, .rip = 0x1000, .retired = instructions()};
 	ev->state = vm->state;
+	ev->state.guest_time = instructions();
 	ev->state.console_bytes = vm->console_bytes;
 }
 

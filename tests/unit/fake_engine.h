@@ -35,6 +35,8 @@ void fake_trace(const struct engine_trace_record *record);
 /* ... of so many, whatever is asked for. */
 void fake_set_trace_room(uint32_t records);
 void fake_notice(const struct engine_notice *notice);
+/* From now on it counts instructions (as it does at first) or can't. */
+void fake_observe_instructions(bool yes);
 /* Requests of this operation so far. */
 unsigned fake_count(enum engine_op op);
 /* The latest request, and a checksum of the descriptors' content that came with it. */

@@ -108,6 +108,32 @@ static const struct {
 	 "              exit qualification 0x18a, VM-instruction error 0\n"
 	 "  vCPU  processor  VPID  activity  rip       instructions  exits\n"
 	 "     0          1     2  active    0x100123     1,234,567     42\n"},
+	/* an engine that counts no instructions */
+	{PROTO_METHOD_vm_get,
+	 "{\"vm\":\"demo\",\"uuid\":\"u-u\"," STATE(
+		 "running") ",\"reason\":\"started\",\"exit_status\":null,\"cause\":null,"
+			    "\"engine\":\"vmx\",\"engine_reason\":\"it is there\","
+			    "\"memory_bytes\":67108864,\"ept_page\":\"largest\",\"persistent\":"
+			    "false,"
+			    "\"vpid_enabled\":true,\"guest_time\":null,\"console_bytes\":12,"
+			    "\"vcpus\":[{\"id\":0,\"processor\":1,\"vpid\":2,\"rip\":\"0x100123\","
+			    "\"activity\":\"active\",\"retired\":null,\"exits\":42}]}",
+	 "demo: running (started)\n"
+	 "  uuid        u-u\n"
+	 "  definition  none: it ends with the daemon\n"
+	 "  engine      vmx: it is there\n"
+	 "  memory      64 MiB, largest EPT page: as large as possible\n"
+	 "  VPIDs       on\n"
+	 "  guest time  - instructions\n"
+	 "  console     12 bytes\n"
+	 "  vCPU  processor  VPID  activity  rip       instructions  exits\n"
+	 "     0          1     2  active    0x100123             -     42\n"},
+	{PROTO_METHOD_vm_list,
+	 "{\"vms\":[{\"vm\":\"demo\"," STATE(
+		 "paused") ",\"reason\":\"user\",\"exit_status\":null,\"guest_time\":null,"
+			   "\"console_bytes\":12}]}",
+	 "VM    state   reason  instructions  console bytes\n"
+	 "demo  paused  user               -             12\n"},
 	{PROTO_METHOD_memory_mappings,
 	 "{\"vm\":\"demo\",\"ep4ta\":\"0x12000\",\"accessed_dirty\":true,\"table_bytes\":20480,"
 	 "\"next_gpa\":\"0x80200000\",\"mappings\":[{\"gpa\":\"0x0\",\"size_bytes\":67108864,"

@@ -223,6 +223,51 @@ static void test_notifications(void **state)
 	disconnect(&c);
 }
 
+/* The member must be there; its value may be null. */
+static void expect_member(struct json_object *obj, const char *name, const char *value)
+{
+	struct json_object *v;
+
+	if (!json_object_object_get_ex(obj, name, &v) ||
+	    strcmp(v ? json_object_get_string(v) : "null", value))
+		fail_msg("%s is not %s: %s", name, value, json_object_to_json_string(obj));
+}
+
+/* Instructions that the engine does not count are null; the rest is told. */
+static void test_unobservable(void **state)
+{
+	static const struct {
+		const char *method, *params, *list, *name;
+	} cases[] = {
+		{"vm.stop", "{\"vm\":\"x\"}", NULL, "guest_time"},
+		{"vm.get", "{\"vm\":\"x\"}", NULL, "guest_time"},
+		{"vm.get", "{\"vm\":\"x\"}", "result.vcpus", "retired"},
+		{"vm.list", "{}", "result.vms", "guest_time"},
+		{"vm.wait", "{\"vm\":\"x\"}", NULL, "guest_time"},
+	};
+	struct client c = connect_client();
+
+	(void)state;
+	create(&c, "x");
+	for (int observed = 1; observed >= 0; observed--) {
+		fake_observe_instructions(observed);
+		for (size_t i = 0; i < COUNT(cases); i++) {
+			struct json_object *obj, *in;
+
+			call(&c, cases[i].method, cases[i].params);
+			obj = hear(&c);
+			in = at(obj, cases[i].list ? cases[i].list : "result");
+			if (cases[i].list)
+				in = json_object_array_get_idx(in, 0);
+			expect_member(in, cases[i].name, observed ? "1000" : "null");
+			if (json_object_object_get_ex(in, "console_bytes", NULL))
+				expect_member(in, "console_bytes", "0");
+			json_object_put(obj);
+		}
+	}
+	disconnect(&c);
+}
+
 static void test_batches(void **state)
 {
 	struct client c = connect_client();
@@ -410,6 +455,7 @@ int main(void)
 		RIG_TEST(test_batches),		 RIG_TEST(test_oversize),
 		RIG_TEST(test_replies_in_order), RIG_TEST(test_create_fails),
 		RIG_TEST(test_overlap),		 RIG_TEST(test_life),
+		RIG_TEST(test_unobservable),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -52,7 +52,7 @@ static void test_reports(void **state)
 	for (int i = 0; i < 4; i++) {
 		struct json_object *obj = hear_report(&c), *stat;
 
-		assert_int_equal(json_object_array_length(member(obj, "params.stats")), 3);
+		assert_int_equal(json_object_array_length(member(obj, "params.stats")), 4);
 		stat = json_object_array_get_idx(member(obj, "params.stats"), 0);
 		assert_string_equal(json_object_get_string(member(stat, "name")), "exit.cpuid");
 		assert_string_equal(json_object_get_string(member(stat, "vm")), "x");
@@ -74,7 +74,7 @@ static const struct {
 	const char *more;
 	size_t stats, vcpus;
 } filters[] = {
-	{"", 3, 0},
+	{"", 4, 0},
 	{",\"names\":[\"exit.\"]", 2, 0},
 	{",\"names\":[\"exit.cpuid\",\"inv\"]", 2, 0},
 	{",\"names\":[\"nothing\"]", 0, 0},
@@ -102,6 +102,32 @@ static void test_filters(void **state)
 		json_object_put(obj);
 		disconnect(&c);
 	}
+}
+
+/* What the engine can't observe is null, not 0. */
+static void test_unobservable(void **state)
+{
+	struct client c = connect_client();
+	struct json_object *obj, *stat;
+
+	(void)state;
+	create(&c, "x");
+	for (int observed = 1; observed >= 0; observed--) {
+		fake_observe_instructions(observed);
+		subscribe(&c, "{\"vm\":\"x\",\"names\":[\"retired\"],\"tlb\":true}");
+		obj = hear_report(&c);
+		stat = json_object_array_get_idx(member(obj, "params.stats"), 0);
+		assert_true(json_object_object_get_ex(stat, "value", &stat));
+		assert_int_equal(stat != NULL, observed);
+		stat = json_object_array_get_idx(member(obj, "params.vcpus"), 0);
+		assert_true(json_object_object_get_ex(stat, "data_lookups", &stat));
+		assert_null(stat); /* it sees no TLB */
+		json_object_put(obj);
+		call(&c, "subscription.end",
+		     observed ? "{\"subscription\":1}" : "{\"subscription\":2}");
+		expect(&c, "id", "1");
+	}
+	disconnect(&c);
 }
 
 static void test_all_vms(void **state)
@@ -258,10 +284,15 @@ static void test_bad(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RIG_TEST(test_reports),	     RIG_TEST(test_filters),
-		RIG_TEST(test_all_vms),	     RIG_TEST(test_skipped),
-		RIG_TEST(test_engine_fails), cmocka_unit_test(test_slow_reader),
-		RIG_TEST(test_vm_deleted),   RIG_TEST(test_hang_up),
+		RIG_TEST(test_reports),
+		RIG_TEST(test_filters),
+		RIG_TEST(test_all_vms),
+		RIG_TEST(test_skipped),
+		RIG_TEST(test_engine_fails),
+		RIG_TEST(test_unobservable),
+		cmocka_unit_test(test_slow_reader),
+		RIG_TEST(test_vm_deleted),
+		RIG_TEST(test_hang_up),
 		RIG_TEST(test_bad),
 	};
 

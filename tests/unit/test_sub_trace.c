@@ -54,45 +54,61 @@ static const struct {
 } records[] = {
 	{{.kind = ENGINE_TRACE_EXIT,
 	  .guest_time = 7,
+	  .time_ns = UINT64_MAX,
 	  .rip = 0x100000,
 	  .qualification = 3,
 	  .vcpu = 1,
 	  .processor = 2,
 	  .exit_reason = 10,
 	  .vpid = 4},
-	 "{ \"seq\": 1, \"guest_time\": 7, \"kind\": \"exit\", \"vcpu\": 1, \"processor\": 2, "
+	 "{ \"seq\": 1, \"guest_time\": 7, \"time_ns\": null, \"kind\": \"exit\", \"vcpu\": 1, "
+	 "\"processor\": 2, "
 	 "\"vpid\": 4, \"exit\": \"cpuid\", \"exit_reason\": 10, \"rip\": \"0x100000\", "
 	 "\"qualification\": \"0x3\" }"},
-	{{.kind = ENGINE_TRACE_EXIT, .exit_reason = 99},
-	 "{ \"seq\": 2, \"guest_time\": 0, \"kind\": \"exit\", \"vcpu\": 0, \"processor\": 0, "
+	{{.kind = ENGINE_TRACE_EXIT, .time_ns = UINT64_MAX, .exit_reason = 99},
+	 "{ \"seq\": 2, \"guest_time\": 0, \"time_ns\": null, \"kind\": \"exit\", \"vcpu\": 0, "
+	 "\"processor\": 0, "
 	 "\"exit_reason\": 99, \"rip\": \"0x0\", \"qualification\": \"0x0\" }"},
 	{{.kind = ENGINE_TRACE_VIOLATION,
+	  .guest_time = UINT64_MAX,
+	  .time_ns = 8000000001,
 	  .gpa = 0x5000,
 	  .gva = 0x6000,
 	  .gva_valid = 1,
 	  .exit_reason = 48},
-	 "{ \"seq\": 3, \"guest_time\": 0, \"kind\": \"violation\", \"vcpu\": 0, \"processor\": 0, "
+	 "{ \"seq\": 3, \"guest_time\": null, \"time_ns\": 8000000001, \"kind\": \"violation\", "
+	 "\"vcpu\": 0, \"processor\": 0, "
 	 "\"exit\": \"ept-violation\", \"exit_reason\": 48, \"rip\": \"0x0\", \"qualification\": "
 	 "\"0x0\", \"gpa\": \"0x5000\", \"gva\": \"0x6000\" }"},
-	{{.kind = ENGINE_TRACE_VIOLATION, .gpa = 0x5000, .gva = 0x6000, .exit_reason = 48},
-	 "{ \"seq\": 4, \"guest_time\": 0, \"kind\": \"violation\", \"vcpu\": 0, \"processor\": 0, "
+	{{.kind = ENGINE_TRACE_VIOLATION,
+	  .guest_time = UINT64_MAX,
+	  .time_ns = 0,
+	  .gpa = 0x5000,
+	  .gva = 0x6000,
+	  .exit_reason = 48},
+	 "{ \"seq\": 4, \"guest_time\": null, \"time_ns\": 0, \"kind\": \"violation\", \"vcpu\": "
+	 "0, \"processor\": 0, "
 	 "\"exit\": \"ept-violation\", \"exit_reason\": 48, \"rip\": \"0x0\", \"qualification\": "
 	 "\"0x0\", \"gpa\": \"0x5000\" }"},
 	{{.kind = ENGINE_TRACE_INVALIDATION,
+	  .time_ns = UINT64_MAX,
 	  .vcpu = UINT32_MAX,
 	  .processor = 1,
 	  .ep4ta = 0x7000,
 	  .invalidation = ENGINE_INVEPT_SINGLE,
 	  .cause = ENGINE_CAUSE_CHANGE},
-	 "{ \"seq\": 5, \"guest_time\": 0, \"kind\": \"invalidation\", \"processor\": 1, "
+	 "{ \"seq\": 5, \"guest_time\": 0, \"time_ns\": null, \"kind\": \"invalidation\", "
+	 "\"processor\": 1, "
 	 "\"invalidation\": \"invept-single-context\", \"cause\": \"change\", \"ep4ta\": "
 	 "\"0x7000\" }"},
 	{{.kind = ENGINE_TRACE_INVALIDATION,
+	  .time_ns = UINT64_MAX,
 	  .gva = 0x8000,
 	  .vpid = 9,
 	  .invalidation = ENGINE_INVVPID_ADDRESS,
 	  .cause = ENGINE_CAUSE_REQUEST},
-	 "{ \"seq\": 6, \"guest_time\": 0, \"kind\": \"invalidation\", \"vcpu\": 0, \"processor\": "
+	 "{ \"seq\": 6, \"guest_time\": 0, \"time_ns\": null, \"kind\": \"invalidation\", "
+	 "\"vcpu\": 0, \"processor\": "
 	 "0, \"vpid\": 9, \"gva\": \"0x8000\", \"invalidation\": \"invvpid-individual-address\", "
 	 "\"cause\": \"request\" }"},
 };

@@ -34,7 +34,7 @@ found_in_order() {
 
 # no_warnings LOG: the kernel has nothing to say but that the module is not its own.
 no_warnings() {
-	if grep -nE 'WARNING:|BUG:|Oops|Call Trace|general protection|unhandled|INFO: |lockup|stack guard|scheduling while|leaked|selftest: .*: (can.t make|run ended)|unchecked MSR' \
+	if grep -nE 'WARNING:|BUG:|Oops|Call Trace|general protection|unhandled|INFO: |lockup|stack guard|scheduling while|leaked|selftest: .*: (can.t make|run ended)|unchecked MSR|WRONG' \
 		"$1"; then
 		echo "vtx: the kernel log has warnings"
 		return 1

@@ -19,6 +19,7 @@
 #include "core/as.h"
 #include "core/trace.h"
 #include "core/vcpu.h"
+#include "engine/kind.h"
 
 struct stat_list;
 struct vmm;
@@ -49,7 +50,7 @@ struct backend {
 	int (*open)(struct vmm *s);
 	/* Every VM is gone. Returns how many pages and slots were forgotten: a defect. */
 	size_t (*close)(struct vmm *s);
-	/* Everything but reason and advice; also of an engine that is only probed. */
+	/* All but advice: reason says why it can be taken. Also of an engine that is only probed. */
 	void (*describe)(const struct vmm *s, struct engine_info *ret);
 	/* Bit n: the processor has invalidations of kind n (enum engine_invalidation). */
 	uint32_t (*invalidations)(const struct vmm *s);
@@ -66,7 +67,8 @@ struct backend {
 
 	/* From vm->config, with what CPUID answers (x86/). */
 	int (*vm_open)(struct vmm_vm *vm);
-	/* Its vCPUs are closed; its slots are closed after it. */
+	/* Its vCPUs are closed; its slots are closed after it. Nobody else has the VM any more:
+	 * for this, for vcpu_close() and for the slots' end the lock is not held. */
 	void (*vm_close)(struct vmm_vm *vm);
 	/* As core_as_shrink(), before vm_close() of a large one. NULL: not needed. */
 	bool (*vm_shrink)(struct vmm_vm *vm, uint64_t *at, uint64_t max_entries);
@@ -76,9 +78,9 @@ struct backend {
 
 	/* --- vCPUs --- */
 
-	/* v->vm, v->index and v->home are set. */
+	/* v->vm, v->index, v->home and v->pinned are set. */
 	int (*vcpu_open)(struct vmm_vcpu *v);
-	/* It is not to run. Also one whose vcpu_open() failed (v->back is NULL). */
+	/* It is not to run, nor in guest. Also one whose vcpu_open() failed (v->back is NULL). */
 	void (*vcpu_close)(struct vmm_vcpu *v);
 	/* As close and open, so that nothing of its former life is left; counters are kept
 	 * by the caller. On an error it is what it was. */
@@ -127,9 +129,9 @@ struct backend {
 	int (*apply)(struct vmm_vm *vm, const struct core_map_op *ops, size_t count, uint32_t flags,
 		     struct core_change *ret, struct core_conflict *ret_conflict);
 	/*
-	 * The same in pieces, as core_as_change_begin() and so on. step: 1 there is more to do;
-	 * 2 (VMM_JOB_PARK): there is, when work (that the step has put out) is done.
-	 * change_begin NULL: apply() is the only way.
+	 * The same in pieces, as core_as_change_begin() and so on. change_begin NULL: apply() is
+	 * the only way. A large change is then work for another thread, which calls apply()
+	 * without the VM's lock; no other request to the VM is served meanwhile.
 	 */
 	int (*change_begin)(struct vmm_vm *vm, const struct core_map_op *ops, size_t count,
 			    uint32_t flags, struct as_change **ret,
@@ -183,10 +185,16 @@ struct backend {
 	void (*slot_zero)(struct vmm_vm *vm, struct vmm_slot *slot, uint64_t offset, uint64_t bytes,
 			  bool give_back);
 	void (*slot_written)(struct vmm_vm *vm, struct vmm_slot *slot);
+	/* Brings every slot's core.mapped_bytes up to date. NULL: core keeps them. */
+	void (*slots_mapped)(struct vmm_vm *vm);
+	/* What an error of slot_open() or slot_populate() means here, and what to do about it;
+	 * *text stays where it is no more than its name. NULL: it never is. */
+	void (*slot_error)(uint32_t kind, int err, char *text, size_t size);
 
 	/* --- looking, and tracing --- */
 
-	/* What the caches hold: cached, cached_valid and refs_with_caches, tlb_level. NULL: not
+	/* What the caches hold: cached, cached_valid and refs_with_caches, tlb_level. The rest of
+	 * *out is filled; its vpid is 0 where the next entry finds nothing tagged. NULL: not
 	 * observable. */
 	void (*walk_caches)(struct vmm_vcpu *v, const struct core_walk_result *w,
 			    struct engine_walk *out);
@@ -199,8 +207,8 @@ struct backend {
 	int (*tlb_entries)(struct vmm *s, uint32_t processor, int vpid,
 			   struct engine_tlb_entry **ret, size_t *ret_count);
 	/* Executes it on the processor; out->observable and out->dropped_*, as far as it can
-	 * be seen. vcpu: whose VPID it names, or CORE_TRACE_NO_VCPU. -ENODEV: the processor is
-	 * not there. */
+	 * be seen; they are 0. vcpu: whose VPID it names, or CORE_TRACE_NO_VCPU. -ENODEV: the
+	 * processor is not there. */
 	int (*invalidate)(struct vmm_vm *vm, const struct engine_invalidate_req *q,
 			  uint32_t processor, uint16_t vpid, uint32_t vcpu,
 			  struct engine_invalidated *out);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "engine/emulate.h"
+#include "engine/vmm.h"
 
 #include "x86/x86.h"
 
@@ -28,17 +28,19 @@
 #define ITERATIONS_MAX 4096u
 
 struct emulator {
-	struct plat *plat;
+	const struct backend *backend;
 	struct x86_cpu *x86;
 	/* of the emulation in progress */
-	struct core_as *as;
+	struct vmm_vcpu *vcpu;
 	const struct emulate_io *io;
 	struct emulate_result result;
 	struct core_regs regs;
-	struct core_paging_state paging;
 	struct x86_fault fault;
 	unsigned iterations;
 	bool faulted, paused;
+	/* Copies of the pages that it is fetched from, where the backend has to make them: two
+	 * that follow each other at most, so an even and an odd one. */
+	uint8_t code[2][VMX_PAGE_SIZE];
 };
 
 static enum x86_result broken(struct emulator *em, uint64_t linear, uint64_t at, const char *text)
@@ -71,7 +73,8 @@ static void set_accessed(struct emulator *em, const struct core_walk_result *w, 
 			new |= ENTRY_DIRTY;
 		/* An entry that changed meanwhile has been written by a guest: it wins. */
 		if (new != old)
-			(void)core_guest_cmpxchg(em->as, gpa(r->gpa), pae ? 8 : 4, &old, new);
+			(void)em->backend->cmpxchg(em->vcpu->vm, gpa(r->gpa), pae ? 8 : 4, &old,
+						   new);
 	}
 }
 
@@ -90,7 +93,9 @@ static enum x86_result found(struct emulator *em, uint64_t linear, uint32_t acce
 		.allow = access & (X86_READ | X86_WRITE | X86_EXEC),
 	};
 	if (access & X86_EXEC) {
-		ret->host = plat_hpa_ptr(em->plat, hpa(w->hpa.v & VMX_PAGE_MASK));
+		/* Fetches only read it. */
+		ret->host = (void *)em->backend->code(em->vcpu->vm, w,
+						      em->code[linear / VMX_PAGE_SIZE % 2]);
 		if (!ret->host)
 			return broken(em, linear, at, "instruction fetch where no memory is");
 	}
@@ -104,7 +109,7 @@ static enum x86_result violation(struct emulator *em, uint64_t linear, uint32_t 
 {
 	struct core_range range;
 
-	if (core_as_lookup(em->as, w->fault_gpa, &range) == 0) {
+	if (em->backend->lookup(em->vcpu->vm, w->fault_gpa, &range) == 0) {
 		em->result.outcome = EMULATE_DENIED;
 		em->result.gpa = w->fault_gpa;
 		em->result.linear = gva(linear);
@@ -122,15 +127,14 @@ static enum x86_result violation(struct emulator *em, uint64_t linear, uint32_t 
 static enum x86_result translate(void *env, uint64_t linear, uint32_t access, struct x86_xlate *ret)
 {
 	struct emulator *em = env;
-	struct core_paging_state ps = em->paging;
 	uint32_t kind = access & X86_EXEC    ? CORE_PROT_X
 			: access & X86_WRITE ? CORE_PROT_W
 					     : CORE_PROT_R;
+	bool smap_off = (em->regs.rflags & RFLAGS_AC) && !(access & X86_IMPLICIT);
 	struct core_walk_result w;
 
-	ps.user = access & X86_USER;
-	ps.smap_off = (em->regs.rflags & RFLAGS_AC) && !(access & X86_IMPLICIT);
-	core_walk(em->as, &ps, gva(linear), kind, &w);
+	if (em->backend->walk(em->vcpu, gva(linear), kind, access & X86_USER, smap_off, &w) != 0)
+		return broken(em, linear, 0, "the guest's page tables can't be walked");
 	switch (w.outcome) {
 	case CORE_WALK_OK:
 		return found(em, linear, access, w.gpa.v, &w, ret);
@@ -159,17 +163,18 @@ static bool must_pause(struct emulator *em)
 static enum x86_result memory(void *env, uint64_t at, void *buf, unsigned size, bool write)
 {
 	struct emulator *em = env;
+	const struct backend *b = em->backend;
+	struct vmm_vm *vm = em->vcpu->vm;
 	struct core_range range;
 	int err;
 
-	if (core_as_lookup(em->as, gpa(at), &range) != 0) {
+	if (b->lookup(vm, gpa(at), &range) != 0) {
 		if (must_pause(em))
 			return X86_EXIT;
 		em->io->mmio(em->io->ctx, at, buf, size, write);
 		return X86_OK;
 	}
-	err = write ? core_guest_write(em->as, gpa(at), buf, size)
-		    : core_guest_read(em->as, gpa(at), buf, size);
+	err = write ? b->write(vm, gpa(at), buf, size) : b->read(vm, gpa(at), buf, size);
 	return err ? broken(em, 0, at, "guest memory went away") : X86_OK;
 }
 
@@ -315,13 +320,13 @@ static void store_state(struct core_regs *r, const struct x86_state *x)
 
 /* --- one instruction ----------------------------------------------------------------------- */
 
-struct emulator *emulator_new(struct plat *plat)
+struct emulator *emulator_new(const struct backend *backend)
 {
 	struct emulator *em = calloc(1, sizeof(*em));
 
 	if (!em)
 		return NULL;
-	em->plat = plat;
+	em->backend = backend;
 	em->x86 = x86_cpu_new(&ops, em, NULL);
 	if (!em->x86) {
 		free(em);
@@ -338,7 +343,7 @@ void emulator_delete(struct emulator *em)
 	free(em);
 }
 
-static int inject(struct emulator *em, struct core_vcpu *vcpu)
+static int inject(struct emulator *em)
 {
 	struct core_event event = {
 		.info = em->fault.vector | INTR_HARDWARE_EXCEPTION | INTR_VALID |
@@ -346,13 +351,14 @@ static int inject(struct emulator *em, struct core_vcpu *vcpu)
 		.error_code = em->fault.error,
 	};
 
-	return core_vcpu_inject(vcpu, &event);
+	return em->backend->inject(em->vcpu, &event);
 }
 
 /* The registers go back: after the instruction, or with what a string instruction
  * completed of its iterations before it was paused or raised an exception. */
-static void finish(struct emulator *em, struct core_vcpu *vcpu)
+static void finish(struct emulator *em)
 {
+	const struct backend *b = em->backend;
 	int err;
 
 	store_state(&em->regs, x86_state(em->x86));
@@ -360,11 +366,11 @@ static void finish(struct emulator *em, struct core_vcpu *vcpu)
 		em->regs.gp.cr2 = em->fault.cr2;
 	if (em->faulted) {
 		/* The instruction is not done: no single-step trap behind it. */
-		err = core_vcpu_set_regs(vcpu, &em->regs, NULL);
+		err = b->set_regs(em->vcpu, &em->regs, NULL);
 		if (!err)
-			err = inject(em, vcpu);
+			err = inject(em);
 	} else {
-		err = core_vcpu_complete_emulation(vcpu, &em->regs);
+		err = b->complete_emulation(em->vcpu, &em->regs);
 	}
 	if (err)
 		(void)broken(em, 0, 0, "the emulated state is refused");
@@ -372,13 +378,13 @@ static void finish(struct emulator *em, struct core_vcpu *vcpu)
 		em->result.outcome = EMULATE_INJECTED;
 }
 
-void emulate_one(struct emulator *em, struct core_vcpu *vcpu, const struct core_run_exit *why,
+void emulate_one(struct emulator *em, struct vmm_vcpu *vcpu, const struct core_run_exit *why,
 		 const struct emulate_io *io, struct emulate_result *ret)
 {
 	uint64_t retired;
 	enum x86_stop stop;
 
-	em->as = core_vm_as(core_vcpu_vm(vcpu));
+	em->vcpu = vcpu;
 	em->io = io;
 	em->result = (struct emulate_result){0};
 	em->iterations = 0;
@@ -391,14 +397,17 @@ void emulate_one(struct emulator *em, struct core_vcpu *vcpu, const struct core_
 		*ret = em->result;
 		return;
 	}
-	core_vcpu_get_regs(vcpu, &em->regs);
-	core_vcpu_paging_state(vcpu, &em->paging);
+	if (em->backend->get_regs(vcpu, &em->regs) != 0) {
+		(void)broken(em, why->linear.v, why->gpa.v, "the registers can't be read");
+		*ret = em->result;
+		return;
+	}
 	load_state(x86_state(em->x86), &em->regs);
 	x86_mode_changed(em->x86);
 	x86_front_flush(em->x86);
 	stop = x86_run(em->x86, 1, &retired);
 	if (stop == X86_STOP_BUDGET || em->faulted || em->paused)
-		finish(em, vcpu);
+		finish(em);
 	else if (em->result.outcome == EMULATE_DONE)
 		(void)broken(em, why->linear.v, why->gpa.v, "the instruction can't be emulated");
 	*ret = em->result;

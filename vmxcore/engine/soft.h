@@ -127,13 +127,16 @@ void soft_vpid_held(struct vmm_vcpu *v, const struct vmm_tag *tag, struct engine
 void soft_tlb_stats(struct vmm_vcpu *v, struct engine_tlb_stats *out);
 int soft_tlb_entries(struct vmm *s, uint32_t processor, int vpid, struct engine_tlb_entry **ret,
 		     size_t *ret_count);
-int soft_invalidate(struct vmm_vm *vm, const struct engine_invalidate_req *q, uint32_t processor,
-		    uint16_t vpid, uint32_t vcpu, struct engine_invalidated *out);
 int soft_trace_set(struct vmm_vm *vm, const struct engine_trace_set *q, uint64_t *ret_untold);
 int soft_trace_read(struct vmm_vm *vm, struct core_trace_record *ret, size_t max, size_t *ret_count,
 		    uint64_t *ret_lost);
 size_t soft_trace_waiting(struct vmm_vm *vm, uint64_t *ret_seq);
 void soft_more_vcpu_stats(struct stat_list *l, struct vmm_vcpu *v);
 void soft_processor_stats(struct stat_list *l, struct vmm *s, uint32_t processor);
+
+/* --- soft_hand.c: invalidations by hand --- */
+uint32_t soft_invalidations(const struct vmm *s);
+int soft_invalidate(struct vmm_vm *vm, const struct engine_invalidate_req *q, uint32_t processor,
+		    uint16_t vpid, uint32_t vcpu, struct engine_invalidated *out);
 
 #endif

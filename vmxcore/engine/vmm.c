@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The soft engine: making the machine, its thread, and the table of requests. */
+/* The machine's thread, the table of requests, and making the machine. */
 #include "engine/vmm_job.h"
 
 #include "plat/atomic.h"
 
+#include <assert.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -11,17 +12,12 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* Room beyond the slots: EPT tables, VMCSs, and what alignment to 1 GiB wastes. */
-#define ARENA_SLACK (UINT64_C(8) << 30)
 /* EPT tables of all VMs: four times what mapping all memory once in 4 KiB pages takes. */
 #define TABLES_FLOOR (UINT64_C(64) << 20)
-#define PROBE_MEMORY (UINT64_C(16) << 20)
 /* Files read at a time, files that hang and were given up, and memory moved at a time. */
 #define READERS 8u
 #define STRAY_READERS 16u
 #define MOVERS 2u
-
-static const struct model_tlb_geometry *const geometries[] = {&model_tlb_skylake, &model_tlb_none};
 
 int vmm_fail(struct vmm_reply *reply, int code, enum engine_field field, uint64_t limit,
 	     const char *format, ...)
@@ -51,191 +47,6 @@ void *vmm_payload(struct vmm_reply *reply, size_t count, size_t size)
 	reply->payload = p;
 	reply->payload_bytes = count * size;
 	return p;
-}
-
-/* --- the machine ------------------------------------------------------------------------- */
-
-static void kick(void *ctx, unsigned cpu)
-{
-	struct vmm *s = ctx;
-
-	if (s->model)
-		model_cpu_kick(s->model, cpu);
-}
-
-static void written(void *ctx, hpa_t addr, uint64_t size)
-{
-	struct vmm *s = ctx;
-
-	if (s->model)
-		model_memory_written(s->model, addr, size);
-}
-
-static void misuse(void *ctx, enum model_misuse what, unsigned cpu, hpa_t vmcs)
-{
-	struct vmm *s = ctx;
-
-	(void)what;
-	(void)vmcs;
-	s->processor[cpu].vmcs_misuses++;
-}
-
-/* "" is the first. NULL: no such geometry. */
-static const struct model_tlb_geometry *find_geometry(const char name[24])
-{
-	size_t i;
-
-	if (!name[0])
-		return geometries[0];
-	for (i = 0; i < VMX_ARRAY_SIZE(geometries); i++)
-		if (strncmp(geometries[i]->name, name, sizeof(geometries[i]->name)) == 0)
-			return geometries[i];
-	return NULL;
-}
-
-static int machine_config(struct engine_config *cfg)
-{
-	if (cfg->processors == 0)
-		cfg->processors = VMM_PROCESSORS_DEFAULT;
-	if (cfg->memory_bytes == 0)
-		cfg->memory_bytes = VMM_MEMORY_DEFAULT;
-	if (cfg->quantum == 0)
-		cfg->quantum = VMM_QUANTUM_DEFAULT;
-	if (cfg->vpid_limit == 0)
-		cfg->vpid_limit = CORE_VPID_MAX;
-	if (cfg->processors > CORE_MAX_CPUS || cfg->memory_bytes > VMM_MEMORY_MAX ||
-	    cfg->quantum > VMM_QUANTUM_MAX || cfg->vpid_limit > CORE_VPID_MAX ||
-	    !find_geometry(cfg->tlb))
-		return -EINVAL;
-	return 0;
-}
-
-static int processors_online(struct vmm *s)
-{
-	uint32_t i;
-	int err;
-
-	for (i = 0; i < s->cfg.processors; i++) {
-		struct vmm_processor *p = &s->processor[i];
-
-		p->hw = model_cpu(s->model, i);
-		err = core_cpu_online(s->core, i, p->hw);
-		if (err)
-			return err;
-		p->core = &s->core->cpus[i];
-		core_vpid_pool_init(&p->core->vpids, s->cfg.vpid_limit);
-		p->generation_told = p->core->vpids.generation;
-	}
-	return 0;
-}
-
-/* Undoes machine_init() as far as it came. */
-static void machine_fini(struct vmm *s)
-{
-	uint32_t i;
-
-	emulator_delete(s->emulator);
-	if (s->core) {
-		for (i = s->cfg.processors; i-- > 0;)
-			if (s->core->cpus[i].online)
-				core_cpu_offline(s->core, i);
-		core_destroy(s->core);
-	}
-	if (s->model)
-		model_destroy(s->model);
-	s->model = NULL;
-	if (s->plat)
-		s->leaked = plat_user_destroy(s->plat);
-}
-
-static int machine_init(struct vmm *s)
-{
-	uint64_t arena = s->cfg.memory_bytes + s->cfg.memory_bytes / 8 + ARENA_SLACK;
-	struct plat_user_config pc = {
-		.arena_bytes = (arena + VMX_PAGE_SIZE - 1) & VMX_PAGE_MASK,
-		.cpus = s->cfg.processors,
-		.scatter = s->cfg.scatter,
-		.seed = s->cfg.seed,
-		.kick = kick,
-		.kick_ctx = s,
-		.written = written,
-		.written_ctx = s,
-	};
-	struct model_config mc = {
-		.cpus = s->cfg.processors,
-		.tlb = find_geometry(s->cfg.tlb),
-		.misuse = misuse,
-		.ctx = s,
-	};
-	int err = plat_user_create(&pc, &s->plat);
-
-	if (err)
-		return err;
-	mc.plat = s->plat;
-	s->table_bytes_max = s->cfg.memory_bytes / 128 + TABLES_FLOOR;
-	err = model_create(&mc, &s->model);
-	if (!err)
-		err = core_create(s->plat, s->cfg.processors, &s->core);
-	if (!err)
-		err = processors_online(s);
-	if (!err) {
-		s->emulator = emulator_new(s->plat);
-		err = s->emulator ? 0 : -ENOMEM;
-	}
-	if (err)
-		machine_fini(s);
-	return err;
-}
-
-static void describe(const struct vmm *s, struct engine_info *ret)
-{
-	const struct core_caps *c = &s->core->caps;
-
-	*ret = (struct engine_info){
-		.name = "soft",
-		.available = 1,
-		.capabilities = ENGINE_CAP_EPT_4K | ENGINE_CAP_TLB_STATS | ENGINE_CAP_TLB_ENTRIES |
-				ENGINE_CAP_DETERMINISTIC,
-		.reason = "a software VT-x processor: needs nothing of the host's",
-		.processors = s->cfg.processors,
-		.max_vcpus_per_vm = ENGINE_MAX_VCPUS,
-		.max_vms = VMM_MAX_VMS,
-		.max_memory_bytes = s->cfg.memory_bytes,
-	};
-	ret->capabilities |= c->ept_2m ? ENGINE_CAP_EPT_2M : 0;
-	ret->capabilities |= c->ept_1g ? ENGINE_CAP_EPT_1G : 0;
-	ret->capabilities |= c->ept_exec_only ? ENGINE_CAP_EPT_EXEC_ONLY : 0;
-	ret->capabilities |= c->ept_ad ? ENGINE_CAP_EPT_AD : 0;
-	ret->capabilities |= c->vpid ? ENGINE_CAP_VPID : 0;
-	ret->capabilities |= s->cfg.unsafe_hooks ? ENGINE_CAP_UNSAFE_HOOKS : 0;
-	memcpy(ret->tlb_geometry, model_geometry(s->model)->name, sizeof(ret->tlb_geometry));
-	ret->tlb_geometry[sizeof(ret->tlb_geometry) - 1] = '\0';
-}
-
-/* Makes a small machine and asks it. */
-static void vmm_probe(struct engine_info *ret)
-{
-	struct vmm *s = calloc(1, sizeof(*s));
-	int err = -ENOMEM;
-
-	if (s) {
-		s->cfg = (struct engine_config){.processors = 1, .memory_bytes = PROBE_MEMORY};
-		err = machine_config(&s->cfg);
-		if (!err)
-			err = machine_init(s);
-	}
-	if (err) {
-		snprintf(ret->reason, sizeof(ret->reason), "the machine can't be made: %s",
-			 strerrordesc_np(-err));
-		snprintf(ret->advice, sizeof(ret->advice),
-			 "it reserves address space: look at ulimit -v");
-	} else {
-		describe(s, ret);
-		ret->processors = 0;
-		ret->max_memory_bytes = VMM_MEMORY_MAX;
-		machine_fini(s);
-	}
-	free(s);
 }
 
 /* --- requests ------------------------------------------------------------------------------- */
@@ -316,10 +127,30 @@ static void fill_state(const struct vmm_vm *vm, struct engine_state_info *ret)
 	ret->console_bytes = vm->console.total;
 }
 
+/* --- one VM's lock ----------------------------------------------------------------------- */
+
+void vmm_lock(struct vmm *s, struct vmm_vm *vm)
+{
+	assert(!s->locked);
+	pthread_mutex_lock(&vm->lock);
+	s->locked = vm;
+}
+
+void vmm_unlock(struct vmm *s)
+{
+	struct vmm_vm *vm = s->locked;
+
+	s->locked = NULL;
+	pthread_mutex_unlock(&vm->lock);
+}
+
+/* --- serving them ---------------------------------------------------------------------------- */
+
 void vmm_complete(struct vmm *s, struct queue_request *rq, struct vmm_reply *reply, int err)
 {
 	struct engine_event ev = {0};
 	struct vmm_vm *vm;
+	bool lock;
 
 	if (err) {
 		/* Every refusal has its text; an error of a lower layer at least its name. */
@@ -336,13 +167,18 @@ void vmm_complete(struct vmm *s, struct queue_request *rq, struct vmm_reply *rep
 	ev.total = reply->total;
 	ev.first = reply->first;
 	vm = vmm_find_vm(s, reply->vm); /* made or gone meanwhile */
+	lock = vm && s->locked != vm;
+	if (lock)
+		vmm_lock(s, vm);
 	if (vm)
 		fill_state(vm, &ev.state);
 	queue_complete(&s->queue, rq, &ev);
 	if (vm) {
-		vmm_tell_trace(s, vm);
-		vmm_tell_state(s, vm);
+		vmm_tell_trace(vm);
+		vmm_tell_state(vm);
 	}
+	if (lock)
+		vmm_unlock(s);
 }
 
 static int load_first(struct vmm *s, struct vmm_vm *vm, uint32_t op, struct vmm_reply *reply)
@@ -352,31 +188,42 @@ static int load_first(struct vmm *s, struct vmm_vm *vm, uint32_t op, struct vmm_
 	return vmm_boot_load(s, vm, false, NULL, reply);
 }
 
+/* Its handling as far as it goes at once; the VM, if there is one, is locked. */
+static int serve_now(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		     struct vmm_reply *reply, bool *ret_first)
+{
+	int err = plat_load(&rq->cancelled) ? -ECANCELED : load_first(s, vm, rq->req.op, reply);
+
+	*ret_first = !err && reply->job;
+	return err || reply->job ? err : handle(s, vm, rq, reply);
+}
+
 void vmm_serve(struct vmm *s, struct queue_request *rq)
 {
 	struct vmm_vm *vm = vmm_find_vm(s, rq->req.vm);
 	struct vmm_reply reply = {.vm = rq->req.vm};
+	bool first; /* the VM's image: the request waits for that */
 	int err;
 
-	if (vm && vm->job) {
+	/* One that is cancelled need not wait, and nobody would look at it again if it did. */
+	if (vm && vm->job && !plat_load(&rq->cancelled)) {
 		vmm_job_wait(vm->job, rq);
 		return;
 	}
-	err = plat_load(&rq->cancelled) ? -ECANCELED : load_first(s, vm, rq->req.op, &reply);
-	if (!err && reply.job) {
-		vmm_job_wait(reply.job, rq);
-		vmm_job_begin(s, NULL, &reply);
-		return;
-	}
-	if (!err)
-		err = handle(s, vm, rq, &reply);
-	if (!err && reply.job)
-		vmm_job_begin(s, rq, &reply);
-	else
+	if (vm)
+		vmm_lock(s, vm);
+	err = serve_now(s, vm, rq, &reply, &first);
+	if (err || !reply.job)
 		vmm_complete(s, rq, &reply, err);
+	else if (first)
+		vmm_job_wait(reply.job, rq);
+	if (vm)
+		vmm_unlock(s);
+	if (!err && reply.job)
+		vmm_job_begin(s, first ? NULL : rq, &reply);
 }
 
-void vmm_tell_state(struct vmm *s, struct vmm_vm *vm)
+void vmm_tell_state(struct vmm_vm *vm)
 {
 	struct engine_event ev = {.type = ENGINE_EVENT_STATE, .vm = vm->id};
 
@@ -384,15 +231,21 @@ void vmm_tell_state(struct vmm *s, struct vmm_vm *vm)
 		return;
 	vm->state_changed = false;
 	fill_state(vm, &ev.state);
-	queue_push(&s->queue, &ev);
+	queue_push(&vm->machine->queue, &ev);
 }
+
+/* --- the machine's thread -------------------------------------------------------------------- */
 
 /* Jobs, images and VMs go; what hangs is left behind. */
 static void end_all(struct vmm *s)
 {
 	vmm_jobs_end(s);
-	while (s->vm_count)
-		vmm_vm_free(s, s->vms[s->vm_count - 1]);
+	while (s->vm_count) {
+		struct vmm_vm *vm = s->vms[s->vm_count - 1];
+
+		vmm_lock(s, vm);
+		vmm_vm_free(s, vm);
+	}
 }
 
 #define HOLD_NS UINT64_C(100000)
@@ -439,22 +292,37 @@ static void do_not_preempt(void)
 	(void)sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
-/* The machine's thread: requests take effect between two quanta, and so do pieces of jobs. */
+/* How long it may sleep: the shorter of what jobs and backend allow. */
+static int patience(struct vmm *s)
+{
+	int jobs = vmm_jobs_patience(s), back = QUEUE_FOREVER;
+
+	if (s->backend->patience)
+		back = s->backend->patience(s);
+	if (jobs == QUEUE_FOREVER || back == QUEUE_FOREVER)
+		return jobs == QUEUE_FOREVER ? back : jobs;
+	return back < jobs ? back : jobs;
+}
+
+/* The machine's thread: requests and pieces of jobs take turns with a backend's quanta. */
 static void *machine_thread(void *arg)
 {
 	struct vmm *s = arg;
+	const struct backend *b = s->backend;
 	struct queue_taken taken;
 	bool busy = false;
 
 	do_not_preempt();
 	for (;;) {
-		queue_take(&s->queue, busy ? 0 : vmm_jobs_patience(s), &taken);
+		queue_take(&s->queue, busy ? 0 : patience(s), &taken);
 		if (taken.closing)
 			break;
 		vmm_jobs_poll(s, taken.cancelling);
 		serve_all(s, taken.first);
 		vmm_jobs_step(s);
-		busy = vmm_run_some(s);
+		if (b->poll)
+			b->poll(s);
+		busy = b->run_some && b->run_some(s);
 	}
 	end_all(s);
 	return NULL;
@@ -475,17 +343,19 @@ static void vmm_get_info(struct engine *e, struct engine_info *ret)
 static void vmm_close(struct engine *e)
 {
 	struct vmm *s = vmm_of(e);
+	size_t leaked;
 
 	queue_close(&s->queue);
 	pthread_join(s->thread, NULL);
 	workers_delete(s->readers);
 	workers_delete(s->movers);
-	machine_fini(s);
+	leaked = s->backend->close(s);
 	queue_fini(&s->queue);
 	free(s->vms);
 	/* Memory that its owner forgot would be lost to the daemon for good. */
-	if (s->leaked) {
-		fprintf(stderr, "soft engine: %zu pages or slots were not given back\n", s->leaked);
+	if (leaked) {
+		fprintf(stderr, "%s engine: %zu pages or slots were not given back\n",
+			s->backend->name, leaked);
 		abort();
 	}
 	free(s);
@@ -551,7 +421,7 @@ static int make_workers(struct vmm *s)
 	return err ? err : workers_new(&movers, &s->movers);
 }
 
-static int vmm_open(const struct engine_config *cfg, struct engine **ret)
+int vmm_open(const struct backend *backend, const struct engine_config *cfg, struct engine **ret)
 {
 	struct vmm *s = calloc(1, sizeof(*s));
 	int err;
@@ -559,38 +429,34 @@ static int vmm_open(const struct engine_config *cfg, struct engine **ret)
 	if (!s)
 		return -ENOMEM;
 	s->engine.ops = &vmm_ops;
+	s->backend = backend;
 	s->cfg = *cfg;
 	s->next_vm = 1;
-	err = machine_config(&s->cfg);
+	err = backend->config(&s->cfg);
 	if (err)
 		goto fail;
-	err = machine_init(s);
-	if (err)
-		goto fail;
-	describe(s, &s->info);
+	s->table_bytes_max = s->cfg.memory_bytes / 128 + TABLES_FLOOR;
 	err = queue_init(&s->queue);
 	if (err)
-		goto fail_machine;
+		goto fail;
+	err = backend->open(s);
+	if (err)
+		goto fail_queue;
+	backend->describe(s, &s->info);
 	err = make_workers(s);
 	if (!err)
 		err = start_thread(s);
 	if (err)
-		goto fail_queue;
+		goto fail_machine;
 	*ret = &s->engine;
 	return 0;
-fail_queue:
+fail_machine:
 	workers_delete(s->movers);
 	workers_delete(s->readers);
+	backend->close(s);
+fail_queue:
 	queue_fini(&s->queue);
-fail_machine:
-	machine_fini(s);
 fail:
 	free(s);
 	return err;
 }
-
-const struct engine_kind engine_soft = {
-	.name = "soft",
-	.probe = vmm_probe,
-	.open = vmm_open,
-};

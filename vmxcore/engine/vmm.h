@@ -48,7 +48,7 @@ struct vmm_vcpu {
 
 struct vmm_processor {
 	uint32_t vcpus;		  /* that have their home here */
-	uint64_t generation_told; /* of VPIDs, in the last notice; the queue's lock protects it */
+	uint64_t generation_told; /* of VPIDs, in the last notice; 0: none has been seen. Atomic */
 	bool notice_queued;	  /* the queue's */
 };
 
@@ -79,8 +79,16 @@ struct vmm_trace {
 	bool queued;	  /* the queue's */
 };
 
+/* The last vCPU that could run halted while the VM was paused: its end, when it goes on. */
+struct vmm_halt {
+	bool due;
+	uint32_t vcpu;
+	struct core_run_exit exit;
+};
+
 /* Notices of unimplemented instructions that one VM is good for. */
 #define VMM_NOTICES_MAX 64u
+#define VMM_NOTICE_LEN 24u
 
 struct vmm_vm {
 	struct vmm *machine;
@@ -95,6 +103,7 @@ struct vmm_vm {
 	struct vmm_job *job; /* in progress: later requests wait for its end */
 	struct vmm_blob *image, *module[ENGINE_MAX_MODULES];
 	struct loader_start start;
+	struct vmm_halt halt;
 	struct vmm_slot **slots; /* sorted by number; slot 0 is the RAM */
 	size_t slot_count;
 	uint32_t vcpu_count;
@@ -107,6 +116,7 @@ struct vmm_vm {
 	struct exit_port exit_port;
 	struct vmm_trace trace;
 	uint32_t notices;
+	char (*noticed)[VMM_NOTICE_LEN]; /* the instructions that they told; malloc'ed */
 	uint64_t mmio_unclaimed, emulated, injected;
 };
 
@@ -146,6 +156,23 @@ struct vmm_reply {
 	struct vmm_job *job; /* goes on with the request; see vmm_job.h */
 };
 
+/* Keeps a vCPU out of its guest; the VM's lock is let go of meanwhile (backend.h). */
+static inline void vmm_hold(struct vmm_vcpu *v)
+{
+	const struct backend *b = v->vm->machine->backend;
+
+	if (b->vcpu_hold)
+		b->vcpu_hold(v);
+}
+
+static inline void vmm_release(struct vmm_vcpu *v)
+{
+	const struct backend *b = v->vm->machine->backend;
+
+	if (b->vcpu_release)
+		b->vcpu_release(v);
+}
+
 typedef int (*vmm_handler)(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 			   struct vmm_reply *reply);
 
@@ -183,6 +210,8 @@ bool vmm_may_run(const struct vmm_vcpu *v);
 /* Sends the events that are due after a quantum or an exit of v: state, console, trace. */
 void vmm_tell(struct vmm_vcpu *v);
 void vmm_set_state(struct vmm_vm *vm, enum engine_vm_state state, enum engine_state_reason reason);
+/* Ends a VM whose last vCPU halted while it was paused. */
+void vmm_end_halted(struct vmm_vm *vm);
 /* It is halted no more; it runs if its VM does. */
 void vmm_wake(struct vmm_vcpu *v);
 /* UINT64_MAX: not observable. */
@@ -194,7 +223,13 @@ void vmm_tell_state(struct vmm_vm *vm);
 struct vmm_vm *vmm_find_vm(struct vmm *s, uint64_t id);
 /* The last of the list; its id is the highest. -ENOMEM. */
 int vmm_vm_list(struct vmm *s, struct vmm_vm *vm);
+/* Takes a VM that is only partly made, too. Where it may run its lock is held, and gone then. */
 void vmm_vm_free(struct vmm *s, struct vmm_vm *vm);
+/*
+ * Waits until none of its vCPUs, which are not to run, is in guest. The VM's lock is let go
+ * of meanwhile: exits that were on their way are handled then.
+ */
+void vmm_quiesce(struct vmm_vm *vm);
 void vmm_reset_devices(struct vmm_vm *vm);
 int vmm_vm_start(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
 int vmm_vm_pause(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
@@ -204,6 +239,8 @@ int vmm_vm_reset(struct vmm *, struct vmm_vm *, const struct queue_request *, st
 
 /* --- vmm_make.c --- */
 int vmm_vm_create(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
+/* What CPUID answers: what the executor implements (x86/). -E2BIG: more than core takes. */
+int vmm_cpuid(struct core_cpuid_entry ret[CORE_MAX_CPUID_ENTRIES], size_t *ret_count);
 
 /* --- vmm_erase.c: giving memory back --- */
 int vmm_vm_delete(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
@@ -232,11 +269,13 @@ int vmm_boot_vcpus(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply);
 struct vmm_slot *vmm_find_slot(const struct vmm_vm *vm, uint32_t number);
 int vmm_slot_new(struct vmm *s, struct vmm_vm *vm, const struct engine_slot_add *add, int fd,
 		 struct vmm_reply *reply);
+/* The host gives no memory for one. */
+int vmm_slot_refuse(const struct vmm *s, struct vmm_reply *reply, uint32_t kind, int err);
 /* Nothing maps it any more. */
 void vmm_slot_free(struct vmm *s, struct vmm_vm *vm, struct vmm_slot *slot);
 void vmm_slots_free(struct vmm *s, struct vmm_vm *vm);
-/* What is decoded from it is stale. */
-void vmm_slot_written(struct vmm *s, struct vmm_slot *slot);
+/* Brings the slots' mapped_bytes up to date. */
+void vmm_slots_mapped(struct vmm_vm *vm);
 int vmm_slot_list(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
 int vmm_mem_read(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
 int vmm_mem_write(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
@@ -250,6 +289,13 @@ void vmm_fill_change(struct engine_change *ret, const struct core_change *c, uin
 
 /* --- vmm_slot_file.c --- */
 int vmm_slot_add(struct vmm *, struct vmm_vm *, const struct queue_request *, struct vmm_reply *);
+/*
+ * For a job's steps: has done what the backend left to be done of a new slot (slot_populate).
+ * 0, an error, or VMM_JOB_PARK: the next step calls vmm_populated(), which returns the same.
+ * The slot stays the caller's, who frees it on an error.
+ */
+int vmm_populate(struct vmm *s, struct vmm_job *job, struct vmm_vm *vm, struct vmm_slot *slot);
+int vmm_populated(struct vmm_job *job);
 
 /* --- vmm_space.c: what is mapped, and what is dirty --- */
 int vmm_mapping_list(struct vmm *, struct vmm_vm *, const struct queue_request *,
@@ -271,8 +317,10 @@ void vmm_trace_forget(struct vmm *s, struct vmm_vm *vm);
 /* The processor's VPIDs are of this generation, as was seen after v had run there: tells it
  * if it is news. From any thread. */
 void vmm_tell_recycled(struct vmm_vcpu *v, uint32_t processor, uint64_t generation);
-/* v met an instruction that is not implemented, for the first time. */
+/* v met an instruction that is not implemented: tells it if it is news for its VM. */
 void vmm_tell_unimplemented(struct vmm_vcpu *v, const char *mnemonic, uint64_t rip);
+/* The VM goes. */
+void vmm_notices_forget(struct vmm_vm *vm);
 
 /* --- vmm_console.c --- */
 int vmm_console_write(struct vmm *, struct vmm_vm *, const struct queue_request *,

@@ -40,7 +40,6 @@ static const enum loader_format formats[] = {
  */
 struct fill {
 	struct work work;
-	struct vmm *s;
 	struct vmm_vm *vm;
 	bool zero;
 	int (*then)(struct vmm *, struct vmm_vm *, struct vmm_reply *);
@@ -50,13 +49,14 @@ struct fill {
 
 static void zero(struct fill *f)
 {
+	const struct backend *b = f->vm->machine->backend;
 	struct vmm_slot *slot = f->vm->slots[0];
 	uint64_t at = 0;
 
 	while (at < slot->core.size) {
 		uint64_t left = slot->core.size - at, n = left < ZERO_PIECE ? left : ZERO_PIECE;
 
-		plat_mem_discard(f->s->plat, slot->core.mem, at, n);
+		b->slot_zero(f->vm, slot, at, n, false);
 		at += n;
 		plat_fetch_add(&f->work.done, n);
 	}
@@ -65,11 +65,12 @@ static void zero(struct fill *f)
 static int write_ram(void *ctx, uint64_t at, const void *buf, size_t len)
 {
 	struct fill *f = ctx;
+	const struct backend *b = f->vm->machine->backend;
 	const uint8_t *from = buf;
 
 	while (len != 0) {
 		size_t n = len < PIECE ? len : PIECE;
-		int err = plat_mem_fill(f->s->plat, f->vm->slots[0]->core.mem, at, from, n);
+		int err = b->slot_fill(f->vm, f->vm->slots[0], at, from, n);
 
 		if (err)
 			return err;
@@ -144,7 +145,7 @@ static int fill_end(struct vmm *s, struct fill *f, struct vmm_reply *reply)
 	struct vmm_vm *vm = f->vm;
 	int err = f->err ? refused(reply, f->err, &f->error) : 0;
 
-	vmm_slot_written(s, vm->slots[0]);
+	s->backend->slot_written(vm, vm->slots[0]);
 	vm->loaded = !err;
 	if (!err && f->then)
 		err = f->then(s, vm, reply);
@@ -188,7 +189,6 @@ int vmm_boot_load(struct vmm *s, struct vmm_vm *vm, bool zero_first,
 
 	if (!f)
 		return -ENOMEM;
-	f->s = s;
 	f->vm = vm;
 	f->zero = zero_first;
 	f->work.run = fill_run;
@@ -210,31 +210,26 @@ int vmm_boot_load(struct vmm *s, struct vmm_vm *vm, bool zero_first,
 /* "Guest Non-Register State" */
 #define ACTIVITY_WAIT_FOR_SIPI 3u
 
-static void keep_stats(struct vmm_vcpu *v)
-{
-	const struct core_stats *stats = core_vcpu_stats(v->core);
-	uint32_t i;
-
-	for (i = 0; i < CORE_STAT_COUNT; i++)
-		v->past.v[i] += core_stat_get(stats, i);
-	for (i = 0; i < VMX_EXIT_REASONS; i++)
-		v->past_exits[i] += core_vcpu_exit_count(v->core, i);
-}
-
 /*
  * A vCPU that begins anew has nothing of its former life: no event on its way, and no
  * translation (its tag is a fresh one). Its counters go on.
  */
-static int renew(struct vmm *s, struct vmm_vcpu *v)
+static int renew(struct vmm_vcpu *v)
 {
-	struct core_vcpu *fresh;
-	int err = core_vcpu_create(v->vm->core, v->index, &fresh);
+	const struct backend *b = v->vm->machine->backend;
+	uint64_t exits[VMX_EXIT_REASONS];
+	struct core_stats stats;
+	uint32_t i;
+	int err;
 
+	b->vcpu_stats(v, &stats, exits);
+	err = b->vcpu_renew(v);
 	if (err)
 		return err;
-	keep_stats(v);
-	vmm_vcpu_destroy(s, v->core);
-	v->core = fresh;
+	for (i = 0; i < CORE_STAT_COUNT; i++)
+		v->past.v[i] += stats.v[i];
+	for (i = 0; i < VMX_EXIT_REASONS; i++)
+		v->past_exits[i] += exits[i];
 	return 0;
 }
 
@@ -260,7 +255,7 @@ int vmm_boot_vcpus(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply)
 		struct core_regs r;
 
 		if (vm->has_run) {
-			err = renew(s, v);
+			err = renew(v);
 			if (err)
 				return err;
 		}
@@ -269,7 +264,9 @@ int vmm_boot_vcpus(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply)
 			first_regs(&vm->start, &r);
 		else
 			r.activity = ACTIVITY_WAIT_FOR_SIPI;
-		err = core_vcpu_set_regs(v->core, &r, &field);
+		vmm_hold(v);
+		err = s->backend->set_regs(v, &r, &field);
+		vmm_release(v);
 		if (err)
 			return vmm_fail(reply, err, ENGINE_FIELD_IMAGE, 0,
 					"vcpu %u: the first state is refused: %s", i, field);

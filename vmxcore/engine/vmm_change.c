@@ -162,7 +162,7 @@ void vmm_fill_change(struct engine_change *ret, const struct core_change *c, uin
  * 1 GiB where 2 MiB leaves are sure to fit; and a table of each level at both ends. Large
  * ones build new tables before they free the old.
  */
-static uint64_t tables_at_most(const struct vmm_vm *vm, const struct core_map_op *op)
+static uint64_t tables_at_most(struct vmm_vm *vm, const struct core_map_op *op)
 {
 	uint64_t ends = 8 + (op->size >= REBUILD_BYTES ? REBUILD_TABLES : 0);
 	uint64_t step = VMX_SIZE_2M, page = vm->config.ept_page_bytes;
@@ -171,26 +171,53 @@ static uint64_t tables_at_most(const struct vmm_vm *vm, const struct core_map_op
 		const struct vmm_slot *slot = vmm_find_slot(vm, op->slot->id);
 		uint64_t host = slot->hpa_first.v + op->offset;
 
-		if (slot->extents == 1 && page != VMX_SIZE_4K &&
+		/* Where the host's address is not told, nothing is sure. */
+		if (slot->extents == 1 && slot->hpa_first.v != UINT64_MAX && page != VMX_SIZE_4K &&
 		    (op->gpa.v ^ host) % VMX_SIZE_2M == 0)
 			step = VMX_SIZE_1G;
 		return (op->size / step + ends) * VMX_PAGE_SIZE;
 	}
 	if (op->kind == CORE_PROTECT && op->size >= REBUILD_BYTES)
-		return core_as_table_bytes(core_vm_as(vm->core)) + ends * VMX_PAGE_SIZE;
+		return vm->machine->backend->table_bytes(vm) + ends * VMX_PAGE_SIZE;
 	return ends * VMX_PAGE_SIZE;
 }
 
-static int check_tables(const struct vmm *s, const struct vmm_vm *vm, const struct core_map_op *ops,
+/*
+ * Bytes of a whole set of tables for all that lies between the first and the last of the
+ * operations, in whole gigabytes: many small ones that are neighbours add no more.
+ */
+static uint64_t tables_between(const struct core_map_op *ops, size_t count)
+{
+	uint64_t first = UINT64_MAX, last = 0, bytes = 0;
+	unsigned shift;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		/* Operations that core will refuse, perhaps. */
+		if (vmx_range_bad(ops[i].gpa.v, ops[i].size))
+			return UINT64_MAX;
+		first = ops[i].gpa.v < first ? ops[i].gpa.v : first;
+		if (ops[i].gpa.v + (ops[i].size - 1) > last)
+			last = ops[i].gpa.v + (ops[i].size - 1);
+	}
+	first &= ~(VMX_SIZE_1G - 1);
+	last |= VMX_SIZE_1G - 1;
+	for (shift = 21; shift <= 48; shift += 9)
+		bytes += ((last >> shift) - (first >> shift) + 1) * VMX_PAGE_SIZE;
+	return bytes;
+}
+
+static int check_tables(const struct vmm *s, struct vmm_vm *vm, const struct core_map_op *ops,
 			size_t count, uint64_t *ret_need, struct vmm_reply *reply)
 {
 	uint64_t now = s->table_bytes + s->table_promised, left, need = 0;
+	uint64_t between = tables_between(ops, count);
 	size_t i;
 
 	left = now < s->table_bytes_max ? s->table_bytes_max - now : 0;
 	for (i = 0; i < count; i++) {
 		need += tables_at_most(vm, &ops[i]);
-		if (need <= left)
+		if (need <= left || between <= left)
 			continue;
 		reply->error.index = (uint32_t)i;
 		return vmm_fail(reply, -ENOMEM, ENGINE_FIELD_SIZE, s->table_bytes_max,
@@ -198,18 +225,12 @@ static int check_tables(const struct vmm *s, const struct vmm_vm *vm, const stru
 				"leaves %" PRIu64,
 				need, left);
 	}
-	*ret_need = need;
+	*ret_need = need < between ? need : between;
 	return 0;
 }
 
 /* --- whole, or in pieces ------------------------------------------------------------------------
  */
-
-/* The change runs on the home processor of the first vCPU. */
-static struct core_cpu *processor_of(struct vmm *s, const struct vmm_vm *vm)
-{
-	return s->processor[vm->vcpu_count ? vm->vcpus[0].home : 0].core;
-}
 
 static bool is_large(const struct vmm_change *c)
 {
@@ -224,48 +245,129 @@ static bool is_large(const struct vmm_change *c)
 	return false;
 }
 
+/* A large change in a backend that has no pieces: whole, by another thread. */
+struct vmm_change_whole {
+	struct work work;
+	struct vmm_change *change;
+	struct core_conflict conflict;
+	bool begun;
+	int err;
+};
+
+static void whole_run(struct work *w)
+{
+	struct vmm_change_whole *whole = (struct vmm_change_whole *)w;
+	struct vmm_change *c = whole->change;
+
+	whole->err = c->vm->machine->backend->apply(c->vm, c->ops, c->count, c->flags, &c->result,
+						    &whole->conflict);
+}
+
+static void whole_drop(struct work *w)
+{
+	free(w);
+}
+
+static int new_whole(struct vmm_change *c)
+{
+	size_t i;
+
+	c->whole = calloc(1, sizeof(*c->whole));
+	if (!c->whole)
+		return -ENOMEM;
+	c->whole->work.run = whole_run;
+	c->whole->work.drop = whole_drop;
+	c->whole->change = c;
+	for (i = 0; i < c->count; i++)
+		c->whole->work.total += c->ops[i].size;
+	return 0;
+}
+
+static int begin_large(struct vmm *s, struct vmm_change *c, struct core_conflict *conflict)
+{
+	int err;
+
+	if (s->backend->change_begin)
+		err = s->backend->change_begin(c->vm, c->ops, c->count, c->flags, &c->pieces,
+					       conflict);
+	else
+		err = new_whole(c);
+	if (!err)
+		s->table_promised += c->promised;
+	return err;
+}
+
 int vmm_change_begin(struct vmm *s, struct vmm_change *c, struct vmm_reply *reply)
 {
-	struct core_as *as = core_vm_as(c->vm->core);
+	const struct backend *b = s->backend;
 	struct core_conflict conflict = {0};
+	bool large = is_large(c);
 	int err = check_tables(s, c->vm, c->ops, c->count, &c->promised, reply);
 
 	if (err)
 		return err;
-	c->tables_before = core_as_table_bytes(as);
-	if (is_large(c)) {
-		err = core_as_change_begin(as, processor_of(s, c->vm), c->ops, c->count, c->flags,
-					   &c->pieces, &conflict);
-		if (!err)
-			s->table_promised += c->promised;
+	c->tables_before = b->table_bytes(c->vm);
+	if (large) {
+		err = begin_large(s, c, &conflict);
 	} else {
-		err = core_as_apply(as, processor_of(s, c->vm), c->ops, c->count, c->flags,
-				    &c->result, &conflict);
-		s->table_bytes += core_as_table_bytes(as) - c->tables_before;
+		err = b->apply(c->vm, c->ops, c->count, c->flags, &c->result, &conflict);
+		s->table_bytes += b->table_bytes(c->vm) - c->tables_before;
 	}
 	if (err)
 		return refused(reply, err, c->ops, &conflict);
-	return c->pieces ? VMM_JOB_MORE : 0;
+	return large ? VMM_JOB_MORE : 0;
+}
+
+/* A large one has ended: r. */
+static int end_large(struct vmm *s, struct vmm_change *c, int r, const struct core_conflict *why,
+		     struct vmm_reply *reply)
+{
+	s->table_promised -= c->promised;
+	s->table_bytes += s->backend->table_bytes(c->vm) - c->tables_before;
+	return r && r != -ECANCELED ? refused(reply, r, c->ops, why) : r;
+}
+
+static int step_whole(struct vmm *s, struct vmm_change *c, struct vmm_job *job)
+{
+	struct vmm_change_whole *whole = c->whole;
+	int r;
+
+	if (vmm_job_at_work(job))
+		return VMM_JOB_PARK;
+	if (!whole->begun && vmm_job_cancelled(job)) {
+		whole->err = -ECANCELED;
+	} else if (!whole->begun) {
+		whole->begun = true;
+		r = vmm_job_work(job, s->movers, &whole->work);
+		if (r >= 0)
+			return r;
+		whole_run(&whole->work); /* no thread to be had */
+	}
+	r = end_large(s, c, whole->err, &whole->conflict, &job->reply);
+	c->whole = NULL;
+	free(whole);
+	return r;
 }
 
 int vmm_change_step(struct vmm *s, struct vmm_change *c, struct vmm_job *job)
 {
 	static const struct core_conflict none;
+	const struct backend *b = s->backend;
 	int r;
 
+	if (c->whole)
+		return step_whole(s, c, job);
 	if (vmm_job_cancelled(job))
-		core_as_change_cancel(c->pieces);
-	r = core_as_change_step(c->pieces, PIECE_ENTRIES, &c->result);
+		b->change_cancel(c->pieces);
+	r = b->change_step(c->pieces, PIECE_ENTRIES, &c->result);
 	if (r == 1) {
-		core_as_change_progress(c->pieces, &job->done, &job->total);
+		b->change_progress(c->pieces, &job->done, &job->total);
 		job->done += job->before;
 		job->total += job->before;
 		return VMM_JOB_MORE;
 	}
 	c->pieces = NULL;
-	s->table_promised -= c->promised;
-	s->table_bytes += core_as_table_bytes(core_vm_as(c->vm->core)) - c->tables_before;
-	return r && r != -ECANCELED ? refused(&job->reply, r, c->ops, &none) : r;
+	return end_large(s, c, r, &none, &job->reply);
 }
 
 void vmm_change_ram(struct vmm_vm *vm, struct core_map_op *op, struct vmm_change *ret)
@@ -336,10 +438,10 @@ static int proceed(struct applying *a, int r)
 {
 	struct vmm_vm *vm = a->change.vm;
 
-	if (r == VMM_JOB_MORE)
+	if (r == VMM_JOB_MORE || r == VMM_JOB_PARK)
 		return r;
 	if (!r)
-		vmm_fill_change(a->out, &a->change.result, core_as_eptp(core_vm_as(vm->core)));
+		vmm_fill_change(a->out, &a->change.result, vm->machine->backend->eptp(vm));
 	free(a);
 	return r;
 }

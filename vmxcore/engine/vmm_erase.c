@@ -19,26 +19,26 @@
 /* The memory of slots that nothing maps any more, or whose VM will not run again. */
 struct erase {
 	struct work work;
-	struct vmm *s;
+	struct vmm_vm *vm;
 	/* What is left to do: 0, or VMM_JOB_MORE. */
 	int (*then)(struct vmm *s, struct vmm_job *job, struct erase *e);
-	struct vmm_slot *slot;
 	uint64_t shrunk;
 	size_t count;
-	struct plat_mem *mem[];
+	struct vmm_slot *slot[];
 };
 
 static void run(struct work *w)
 {
 	struct erase *e = (struct erase *)w;
+	const struct backend *b = e->vm->machine->backend;
 	uint64_t at, size, n;
 	size_t i;
 
 	for (i = 0; i < e->count; i++) {
-		size = plat_mem_size(e->mem[i]);
+		size = e->slot[i]->core.size;
 		for (at = 0; at < size; at += n) {
 			n = size - at < PIECE ? size - at : PIECE;
-			plat_mem_discard(e->s->plat, e->mem[i], at, n);
+			b->slot_zero(e->vm, e->slot[i], at, n, true);
 			plat_fetch_add(&w->done, n);
 		}
 	}
@@ -69,22 +69,22 @@ static int step_erase(struct vmm *s, struct vmm_job *job)
 	return r;
 }
 
-static struct erase *new_erase(struct vmm *s, size_t count)
+static struct erase *new_erase(struct vmm_vm *vm, size_t count)
 {
-	struct erase *e = calloc(1, sizeof(*e) + count * sizeof(struct plat_mem *));
+	struct erase *e = calloc(1, sizeof(*e) + count * sizeof(struct vmm_slot *));
 
 	if (!e)
 		return NULL;
-	e->s = s;
+	e->vm = vm;
 	e->work.run = run;
 	e->work.drop = drop;
 	return e;
 }
 
-static void add_mem(struct erase *e, struct plat_mem *mem)
+static void add_slot(struct erase *e, struct vmm_slot *slot)
 {
-	e->mem[e->count++] = mem;
-	e->work.total += plat_mem_size(mem);
+	e->slot[e->count++] = slot;
+	e->work.total += slot->core.size;
 }
 
 static int begin(struct vmm *s, struct vmm_vm *vm, struct erase *e, struct vmm_reply *reply)
@@ -100,11 +100,11 @@ static int begin(struct vmm *s, struct vmm_vm *vm, struct erase *e, struct vmm_r
 
 static int free_vm(struct vmm *s, struct vmm_job *job, struct erase *e)
 {
-	struct core_as *as = core_vm_as(job->vm->core);
-	uint64_t before = core_as_table_bytes(as);
-	bool more = core_as_shrink(as, &e->shrunk, PIECE_ENTRIES);
+	const struct backend *b = s->backend;
+	uint64_t before = b->table_bytes(job->vm);
+	bool more = b->vm_shrink && b->vm_shrink(job->vm, &e->shrunk, PIECE_ENTRIES);
 
-	s->table_bytes -= before - core_as_table_bytes(as);
+	s->table_bytes -= before - b->table_bytes(job->vm);
 	if (more)
 		return VMM_JOB_MORE;
 	vmm_vm_free(s, job->vm);
@@ -115,14 +115,16 @@ static int free_vm(struct vmm *s, struct vmm_job *job, struct erase *e)
 int vmm_vm_delete(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 		  struct vmm_reply *reply)
 {
-	struct erase *e = new_erase(s, vm->slot_count);
+	struct erase *e = new_erase(vm, vm->slot_count);
 	size_t i;
 
 	(void)rq;
 	if (!e)
 		return -ENOMEM;
+	/* A vCPU that ended the VM may not have been its last in guest. */
+	vmm_quiesce(vm);
 	for (i = 0; i < vm->slot_count; i++)
-		add_mem(e, vm->slots[i]->core.mem);
+		add_slot(e, vm->slots[i]);
 	e->then = free_vm;
 	return begin(s, vm, e, reply);
 }
@@ -131,18 +133,17 @@ int vmm_vm_delete(struct vmm *s, struct vmm_vm *vm, const struct queue_request *
 
 static int free_slot(struct vmm *s, struct vmm_job *job, struct erase *e)
 {
-	vmm_slot_free(s, job->vm, e->slot);
+	vmm_slot_free(s, job->vm, e->slot[0]);
 	return 0;
 }
 
 int vmm_slot_erase(struct vmm *s, struct vmm_vm *vm, struct vmm_slot *slot, struct vmm_reply *reply)
 {
-	struct erase *e = new_erase(s, 1);
+	struct erase *e = new_erase(vm, 1);
 
 	if (!e)
 		return -ENOMEM;
-	add_mem(e, slot->core.mem);
+	add_slot(e, slot);
 	e->then = free_slot;
-	e->slot = slot;
 	return begin(s, vm, e, reply);
 }

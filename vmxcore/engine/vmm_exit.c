@@ -1,90 +1,66 @@
 /* SPDX-License-Identifier: MIT */
-/* Scheduling vCPUs in quanta, and what becomes of the exits that core hands up. */
+/* States of a VM, and what becomes of the exits that core hands up. */
 #include "engine/vmm.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Exits cost the host more than instructions do: a quantum ends after this many, too, so
- * that requests never wait long. It depends on the guest alone, as determinism wants. */
-#define EXITS_PER_QUANTUM 64u
+/* --- states ---------------------------------------------------------------------------------- */
 
-/* --- who is runnable ------------------------------------------------------------------------ */
-
-static void enqueue(struct vmm *s, struct vmm_vcpu *v)
+void vmm_set_state(struct vmm_vm *vm, enum engine_vm_state state, enum engine_state_reason reason)
 {
-	struct vmm_processor *p = &s->processor[v->home];
-
-	if (v->next)
-		return;
-	if (!p->turn) {
-		v->next = v->prev = v;
-		p->turn = v;
-		return;
-	}
-	/* Last in the round. */
-	v->next = p->turn;
-	v->prev = p->turn->prev;
-	v->prev->next = v;
-	v->next->prev = v;
-}
-
-static void dequeue(struct vmm *s, struct vmm_vcpu *v)
-{
-	struct vmm_processor *p = &s->processor[v->home];
-
-	if (!v->next)
-		return;
-	if (p->turn == v)
-		p->turn = v->next == v ? NULL : v->next;
-	v->prev->next = v->next;
-	v->next->prev = v->prev;
-	v->next = v->prev = NULL;
-}
-
-void vmm_set_state(struct vmm *s, struct vmm_vm *vm, enum engine_vm_state state,
-		   enum engine_state_reason reason)
-{
+	const struct backend *b = vm->machine->backend;
 	uint32_t i;
 
 	vm->state = (struct engine_state_info){.state = state, .reason = reason};
 	vm->state_changed = true;
-	for (i = 0; i < vm->vcpu_count; i++) {
-		struct vmm_vcpu *v = &vm->vcpus[i];
-
-		if (state == ENGINE_STATE_RUNNING && v->run == VMM_VCPU_READY)
-			enqueue(s, v);
-		else
-			dequeue(s, v);
-	}
+	if (state != ENGINE_STATE_PAUSED)
+		vm->halt.due = false;
+	for (i = 0; i < vm->vcpu_count; i++)
+		b->vcpu_run(&vm->vcpus[i], vmm_may_run(&vm->vcpus[i]));
 }
 
-void vmm_wake(struct vmm *s, struct vmm_vcpu *v)
+bool vmm_may_run(const struct vmm_vcpu *v)
+{
+	return v->vm->state.state == ENGINE_STATE_RUNNING && v->run == VMM_VCPU_READY;
+}
+
+void vmm_wake(struct vmm_vcpu *v)
 {
 	v->run = VMM_VCPU_READY;
-	if (v->vm->state.state == ENGINE_STATE_RUNNING)
-		enqueue(s, v);
+	if (vmm_may_run(v))
+		v->vm->machine->backend->vcpu_run(v, true);
 }
 
 uint64_t vmm_guest_time(const struct vmm_vm *vm)
 {
-	uint64_t sum = 0;
+	const struct backend *b = vm->machine->backend;
+	uint64_t sum = 0, one;
 	uint32_t i;
 
-	for (i = 0; i < vm->vcpu_count; i++)
-		sum += vm->vcpus[i].account.retired;
+	for (i = 0; i < vm->vcpu_count; i++) {
+		if (!b->retired(&vm->vcpus[i], &one))
+			return UINT64_MAX;
+		sum += one;
+	}
 	return sum;
 }
 
 /* --- exits ---------------------------------------------------------------------------------- */
 
-/* The VM leaves the running state because of a vCPU's exit. */
-static void stop_for(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x,
-		     enum engine_vm_state state, enum engine_state_reason reason)
+/*
+ * The VM changes its state because of a vCPU's exit; a report follows, if it does. Where
+ * vCPUs have threads, an exit may come while the VM is paused: that counts, too. A VM that
+ * has ended stays as it is.
+ */
+static bool stop_for(struct vmm_vcpu *v, const struct core_run_exit *x, enum engine_vm_state state,
+		     enum engine_state_reason reason)
 {
 	struct engine_state_info *st = &v->vm->state;
 
-	vmm_set_state(s, v->vm, state, reason);
+	if (st->state != ENGINE_STATE_RUNNING && st->state != ENGINE_STATE_PAUSED)
+		return false;
+	vmm_set_state(v->vm, state, reason);
 	st->vcpu = v->index;
 	st->rip = x->rip;
 	st->gpa = x->gpa.v;
@@ -92,53 +68,78 @@ static void stop_for(struct vmm *s, struct vmm_vcpu *v, const struct core_run_ex
 	st->qualification = x->qualification;
 	st->exit_reason = x->exit_reason;
 	st->insn_error = x->insn_error;
+	return true;
 }
 
 #define REPORT(v, ...) snprintf((v)->vm->state.report, sizeof((v)->vm->state.report), __VA_ARGS__)
 
-static void on_time(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
+static void on_time(struct vmm_vcpu *v, struct emulator *emulator, const struct core_run_exit *x)
 {
-	(void)s;
+	(void)emulator;
 	(void)v;
 	(void)x;
 }
 
-static void on_hlt(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
+static void end_halted(struct vmm_vcpu *v, const struct core_run_exit *x)
 {
+	if (stop_for(v, x, ENGINE_STATE_SHUTOFF, ENGINE_REASON_HALTED))
+		REPORT(v, "vcpu %u halted at rip 0x%" PRIx64 "; nothing can wake the VM", v->index,
+		       x->rip);
+}
+
+void vmm_end_halted(struct vmm_vm *vm)
+{
+	const struct vmm_halt halt = vm->halt;
+
+	end_halted(&vm->vcpus[halt.vcpu], &halt.exit);
+}
+
+/* While it is paused, something may still be sent that wakes it. */
+static void on_hlt(struct vmm_vcpu *v, struct emulator *emulator, const struct core_run_exit *x)
+{
+	struct vmm_vm *vm = v->vm;
 	uint32_t i;
 
+	(void)emulator;
 	v->run = VMM_VCPU_HALTED;
-	dequeue(s, v);
-	for (i = 0; i < v->vm->vcpu_count; i++)
-		if (v->vm->vcpus[i].run == VMM_VCPU_READY)
+	vm->machine->backend->vcpu_run(v, false);
+	for (i = 0; i < vm->vcpu_count; i++)
+		if (vm->vcpus[i].run == VMM_VCPU_READY)
 			return;
-	stop_for(s, v, x, ENGINE_STATE_SHUTOFF, ENGINE_REASON_HALTED);
-	REPORT(v, "vcpu %u halted at rip 0x%" PRIx64 "; nothing can wake the VM", v->index, x->rip);
+	if (vm->state.state == ENGINE_STATE_PAUSED)
+		vm->halt = (struct vmm_halt){.due = true, .vcpu = v->index, .exit = *x};
+	else
+		end_halted(v, x);
 }
 
 /* The guest ended itself through the exit port? */
-static void check_exit_port(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
+static void check_exit_port(struct vmm_vcpu *v, const struct core_run_exit *x)
 {
 	struct vmm_vm *vm = v->vm;
 
-	if (!vm->exit_port.written)
+	if (!vm->exit_port.written || !stop_for(v, x, ENGINE_STATE_SHUTOFF, ENGINE_REASON_EXITED))
 		return;
-	stop_for(s, v, x, ENGINE_STATE_SHUTOFF, ENGINE_REASON_EXITED);
 	vm->state.exit_status = vm->exit_port.status;
 	REPORT(v, "vcpu %u wrote exit status %" PRIu32 " (0x%" PRIx32 ") at rip 0x%" PRIx64,
 	       v->index, vm->exit_port.status, vm->exit_port.status, x->rip);
 }
 
-static void on_io(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
+static void on_io(struct vmm_vcpu *v, struct emulator *emulator, const struct core_run_exit *x)
 {
+	struct vmm_vm *vm = v->vm;
 	uint32_t value = 0;
+	int err;
 
+	(void)emulator;
 	if (x->io.in)
-		value = port_bus_in(&v->vm->bus, x->io.port, x->io.size);
+		value = port_bus_in(&vm->bus, x->io.port, x->io.size);
 	else
-		port_bus_out(&v->vm->bus, x->io.port, x->io.size, x->io.value);
-	core_vcpu_complete_io(v->core, value);
-	check_exit_port(s, v, x);
+		port_bus_out(&vm->bus, x->io.port, x->io.size, x->io.value);
+	err = vm->machine->backend->complete_io(v, value);
+	check_exit_port(v, x);
+	if (err && stop_for(v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_INTERNAL))
+		REPORT(v, "vcpu %u: I/O at rip 0x%" PRIx64 " can't be completed: %s", v->index,
+		       x->rip, strerrordesc_np(-err));
 }
 
 /* "rw-" */
@@ -157,31 +158,44 @@ static const char *access_text(uint64_t qualification)
 	return qualification & 4 ? "fetch" : qualification & 2 ? "write" : "read";
 }
 
-static void on_denied(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
+static void stop_denied(struct vmm_vcpu *v, const struct core_run_exit *x)
 {
 	struct core_range range;
 	char where[40] = "", prot[4];
 
-	stop_for(s, v, x, ENGINE_STATE_PAUSED, ENGINE_REASON_EPT_DENIED);
+	if (!stop_for(v, x, ENGINE_STATE_PAUSED, ENGINE_REASON_EPT_DENIED))
+		return;
 	if (x->linear_valid)
 		snprintf(where, sizeof(where), " (gva 0x%" PRIx64 ")", x->linear.v);
-	if (core_as_lookup(core_vm_as(v->vm->core), x->gpa, &range) != 0)
+	if (v->vm->machine->backend->lookup(v->vm, x->gpa, &range) != 0)
 		range.prot = 0;
 	REPORT(v, "vcpu %u: %s at gpa 0x%" PRIx64 "%s denied: the mapping is %s; rip 0x%" PRIx64,
 	       v->index, access_text(x->qualification), x->gpa.v, where,
 	       prot_text(range.prot, prot), x->rip);
 }
 
-static void on_misconfig(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
+static void on_denied(struct vmm_vcpu *v, struct emulator *emulator, const struct core_run_exit *x)
 {
-	stop_for(s, v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_INTERNAL);
+	(void)emulator;
+	stop_denied(v, x);
+}
+
+static void on_misconfig(struct vmm_vcpu *v, struct emulator *emulator,
+			 const struct core_run_exit *x)
+{
+	(void)emulator;
+	if (!stop_for(v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_INTERNAL))
+		return;
 	REPORT(v, "vcpu %u: EPT misconfiguration at gpa 0x%" PRIx64 ", rip 0x%" PRIx64, v->index,
 	       x->gpa.v, x->rip);
 }
 
-static void on_triple_fault(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
+static void on_triple_fault(struct vmm_vcpu *v, struct emulator *emulator,
+			    const struct core_run_exit *x)
 {
-	stop_for(s, v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_TRIPLE_FAULT);
+	(void)emulator;
+	if (!stop_for(v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_TRIPLE_FAULT))
+		return;
 	REPORT(v, "vcpu %u: triple fault at rip 0x%" PRIx64, v->index, x->rip);
 }
 
@@ -192,9 +206,12 @@ static const char *exit_name(const struct core_run_exit *x)
 	return name ? name : "unknown";
 }
 
-static void on_unexpected(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
+static void on_unexpected(struct vmm_vcpu *v, struct emulator *emulator,
+			  const struct core_run_exit *x)
 {
-	stop_for(s, v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_UNEXPECTED);
+	(void)emulator;
+	if (!stop_for(v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_UNEXPECTED))
+		return;
 	REPORT(v,
 	       "vcpu %u: exit %s (%u) has no handler; rip 0x%" PRIx64 ", qualification 0x%" PRIx64
 	       ", interruption 0x%x",
@@ -202,20 +219,24 @@ static void on_unexpected(struct vmm *s, struct vmm_vcpu *v, const struct core_r
 	       x->intr_info);
 }
 
-static void on_entry_failed(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *x)
+static void on_entry_failed(struct vmm_vcpu *v, struct emulator *emulator,
+			    const struct core_run_exit *x)
 {
-	const char *check = model_entry_refused(s->processor[v->home].hw);
+	const char *check = v->vm->machine->backend->entry_refused(v);
+	const char *comma = check ? ", " : "";
 
-	check = check ? check : "no check";
-	stop_for(s, v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_ENTRY_FAILED);
+	(void)emulator;
+	check = check ? check : "";
+	if (!stop_for(v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_ENTRY_FAILED))
+		return;
 	if (x->insn_error)
-		REPORT(v, "vcpu %u: VM entry refused: VM-instruction error %u, %s; rip 0x%" PRIx64,
-		       v->index, x->insn_error, check, x->rip);
+		REPORT(v, "vcpu %u: VM entry refused: VM-instruction error %u%s%s; rip 0x%" PRIx64,
+		       v->index, x->insn_error, comma, check, x->rip);
 	else
 		REPORT(v,
 		       "vcpu %u: VM entry failed: exit reason 0x%x, qualification 0x%" PRIx64
-		       ", %s; rip 0x%" PRIx64,
-		       v->index, x->exit_reason, x->qualification, check, x->rip);
+		       "%s%s; rip 0x%" PRIx64,
+		       v->index, x->exit_reason, x->qualification, comma, check, x->rip);
 }
 
 /* --- emulation ----------------------------------------------------------------------------- */
@@ -246,18 +267,19 @@ static bool emulated_stop(void *ctx)
 	return ((struct vmm_vm *)ctx)->exit_port.written;
 }
 
-static void on_broken(struct vmm *s, struct vmm_vcpu *v, struct core_run_exit *x,
-		      const struct emulate_result *r)
+static void on_broken(struct vmm_vcpu *v, struct core_run_exit *x, const struct emulate_result *r)
 {
 	x->gpa = r->gpa;
 	x->linear = r->linear;
 	x->linear_valid = true;
-	stop_for(s, v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_UNEXPECTED);
+	if (!stop_for(v, x, ENGINE_STATE_CRASHED, ENGINE_REASON_UNEXPECTED))
+		return;
 	REPORT(v, "vcpu %u: %s: gpa 0x%" PRIx64 ", gva 0x%" PRIx64 ", rip 0x%" PRIx64, v->index,
 	       r->text, r->gpa.v, r->linear.v, x->rip);
 }
 
-static void on_emulate(struct vmm *s, struct vmm_vcpu *v, const struct core_run_exit *exit)
+static void on_emulate(struct vmm_vcpu *v, struct emulator *emulator,
+		       const struct core_run_exit *exit)
 {
 	const struct emulate_io io = {
 		.in = emulated_in,
@@ -269,7 +291,7 @@ static void on_emulate(struct vmm *s, struct vmm_vcpu *v, const struct core_run_
 	struct core_run_exit x = *exit;
 	struct emulate_result r;
 
-	emulate_one(s->emulator, v->core, exit, &io, &r);
+	emulate_one(emulator, v, exit, &io, &r);
 	v->vm->emulated++;
 	switch (r.outcome) {
 	case EMULATE_INJECTED:
@@ -280,18 +302,18 @@ static void on_emulate(struct vmm *s, struct vmm_vcpu *v, const struct core_run_
 		x.linear = r.linear;
 		x.linear_valid = true;
 		x.qualification = r.qualification;
-		on_denied(s, v, &x);
+		stop_denied(v, &x);
 		return;
 	case EMULATE_BROKEN:
-		on_broken(s, v, &x, &r);
+		on_broken(v, &x, &r);
 		return;
 	case EMULATE_DONE:
 		break;
 	}
-	check_exit_port(s, v, exit);
+	check_exit_port(v, exit);
 }
 
-static void (*const on_exit_reason[])(struct vmm *, struct vmm_vcpu *,
+static void (*const on_exit_reason[])(struct vmm_vcpu *, struct emulator *,
 				      const struct core_run_exit *) = {
 	[CORE_RUN_BUDGET] = on_time,
 	[CORE_RUN_KICKED] = on_time,
@@ -305,32 +327,15 @@ static void (*const on_exit_reason[])(struct vmm *, struct vmm_vcpu *,
 	[CORE_RUN_ENTRY_FAILED] = on_entry_failed,
 };
 
-/* --- quanta -------------------------------------------------------------------------------- */
-
-static void run_quantum(struct vmm *s, struct vmm_processor *p, struct vmm_vcpu *v)
+void vmm_exit(struct vmm_vcpu *v, struct emulator *emulator, const struct core_run_exit *x)
 {
-	uint64_t start = v->account.retired;
-	unsigned exits = 0;
-
-	model_cpu_set_account(p->hw, &v->account);
-	/* It leaves the list when it halts or its VM stops. */
-	while (v->next && exits < EXITS_PER_QUANTUM) {
-		uint64_t used = v->account.retired - start;
-		struct core_run_exit x;
-
-		if (used >= s->cfg.quantum)
-			break;
-		core_vcpu_run(v->core, p->core, s->cfg.quantum - used, &x);
-		v->exits++;
-		exits++;
-		on_exit_reason[x.reason](s, v, &x);
-		if (x.reason == CORE_RUN_BUDGET)
-			break;
-	}
-	model_cpu_set_account(p->hw, NULL);
+	v->exits++;
+	on_exit_reason[x->reason](v, emulator, x);
 }
 
-static void tell_console(struct vmm *s, struct vmm_vm *vm)
+/* --- telling --------------------------------------------------------------------------------- */
+
+static void tell_console(struct vmm_vm *vm)
 {
 	struct engine_event ev = {.type = ENGINE_EVENT_CONSOLE, .vm = vm->id};
 
@@ -338,27 +343,12 @@ static void tell_console(struct vmm *s, struct vmm_vm *vm)
 		return;
 	vm->console_told = vm->console.total;
 	ev.total = vm->console.total;
-	queue_push_once(&s->queue, &ev, &vm->console_queued);
+	queue_push_once(&vm->machine->queue, &ev, &vm->console_queued);
 }
 
-bool vmm_run_some(struct vmm *s)
+void vmm_tell(struct vmm_vcpu *v)
 {
-	uint32_t i;
-
-	for (i = 0; i < s->cfg.processors; i++) {
-		struct vmm_processor *p = &s->processor[(s->turn + i) % s->cfg.processors];
-		struct vmm_vcpu *v = p->turn;
-
-		if (!v)
-			continue;
-		s->turn = (s->turn + i + 1) % s->cfg.processors;
-		p->turn = v->next;
-		run_quantum(s, p, v);
-		tell_console(s, v->vm);
-		vmm_tell_notices(s, p, v);
-		vmm_tell_trace(s, v->vm);
-		vmm_tell_state(s, v->vm);
-		return true;
-	}
-	return false;
+	tell_console(v->vm);
+	vmm_tell_trace(v->vm);
+	vmm_tell_state(v->vm);
 }

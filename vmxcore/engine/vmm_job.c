@@ -107,6 +107,8 @@ static void finish(struct vmm *s, struct vmm_job *job, int err)
 	else
 		free(job->reply.payload);
 	free(job);
+	if (s->locked)
+		vmm_unlock(s);
 	for (; rq; rq = next) {
 		next = rq->next;
 		rq->next = NULL;
@@ -116,12 +118,17 @@ static void finish(struct vmm *s, struct vmm_job *job, int err)
 
 static void step(struct vmm *s, struct vmm_job *job)
 {
-	int r = job->step(s, job);
+	int r;
 
+	if (job->vm)
+		vmm_lock(s, job->vm);
+	r = job->step(s, job);
 	if (r != VMM_JOB_MORE && r != VMM_JOB_PARK) {
 		finish(s, job, r);
 		return;
 	}
+	if (s->locked)
+		vmm_unlock(s);
 	put_in(r == VMM_JOB_MORE ? &s->ready : &s->parked, job);
 	tell_progress(s, job);
 }

@@ -6,7 +6,8 @@
  *
  * A piece is a bounded number of entries, pages or bytes, never a time: how far a job gets
  * in a quantum depends on nothing that differs from run to run. What may hang or is only
- * copying is work for other threads (workers.h); the job is parked meanwhile.
+ * copying is work for other threads (workers.h), which hold no VM's lock; the job is parked
+ * meanwhile.
  */
 #ifndef VMXCORE_ENGINE_VMM_JOB_H
 #define VMXCORE_ENGINE_VMM_JOB_H
@@ -26,6 +27,7 @@ struct vmm_job {
 	struct queue_request *rq; /* NULL: nobody asked for it by itself */
 	struct vmm_vm *vm;	  /* whose requests wait; NULL: one that is not listed yet */
 	struct vmm_reply reply;
+	/* With the VM's lock; a step that frees the VM has let go of it. */
 	int (*step)(struct vmm *s, struct vmm_job *job);
 	void *state; /* the step's */
 	struct work *work;

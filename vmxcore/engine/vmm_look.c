@@ -5,38 +5,50 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define CR0_PG VMX_BIT(31)
+#define RFLAGS_AC VMX_BIT(18)
 #define CR4_PCIDE VMX_BIT(17)
 #define CR3_PCID UINT64_C(0xfff)
+
+static int fill_vcpu(struct vmm_vcpu *v, struct engine_vcpu_info *out)
+{
+	const struct backend *b = v->vm->machine->backend;
+	struct core_regs r;
+	struct vmm_tag tag;
+	int err;
+
+	vmm_hold(v);
+	err = b->get_regs(v, &r);
+	vmm_release(v);
+	if (err)
+		return err;
+	b->tag(v, &tag);
+	*out = (struct engine_vcpu_info){
+		.vcpu = v->index,
+		.processor = b->processor(v),
+		.vpid = tag.valid ? tag.vpid : 0,
+		.activity = r.activity,
+		.rip = r.rip,
+		.exits = v->exits,
+		.retired = UINT64_MAX,
+	};
+	b->retired(v, &out->retired);
+	return 0;
+}
 
 int vmm_vm_info(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 		struct vmm_reply *reply)
 {
 	struct engine_vcpu_info *info = vmm_payload(reply, vm->vcpu_count, sizeof(*info));
 	uint32_t i;
+	int err = 0;
 
 	(void)s;
 	(void)rq;
 	if (!info)
 		return -ENOMEM;
-	for (i = 0; i < vm->vcpu_count; i++) {
-		const struct vmm_vcpu *v = &vm->vcpus[i];
-		struct core_regs r;
-		bool valid;
-		struct core_vpid tag = core_vcpu_vpid(v->core, &valid);
-
-		core_vcpu_get_regs(v->core, &r);
-		info[i] = (struct engine_vcpu_info){
-			.vcpu = i,
-			.processor = v->home,
-			.vpid = valid ? tag.vpid : 0,
-			.activity = r.activity,
-			.rip = r.rip,
-			.retired = v->account.retired,
-			.exits = v->exits,
-		};
-	}
-	return 0;
+	for (i = 0; i < vm->vcpu_count && !err; i++)
+		err = fill_vcpu(&vm->vcpus[i], &info[i]);
+	return err;
 }
 
 int vmm_console_read(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
@@ -60,68 +72,14 @@ int vmm_console_read(struct vmm *s, struct vmm_vm *vm, const struct queue_reques
 
 /* --- walks --------------------------------------------------------------------------------- */
 
-/* What a vCPU's cached translations are tagged with now. */
-struct tags {
-	struct hw_cpu *hw;
-	uint64_t ep4ta;
-	uint16_t vpid, pcid;
-	bool tagged; /* false: its next entry finds nothing tagged (fresh VPID, or none) */
-};
-
-static struct tags tags_of(struct vmm *s, const struct vmm_vcpu *v,
-			   const struct core_paging_state *ps)
+static void fill_refs(struct engine_walk *out, const struct core_walk_result *w)
 {
-	struct tags t = {
-		.hw = s->processor[v->home].hw,
-		.ep4ta = core_ep4ta(core_as_eptp(core_vm_as(v->vm->core))),
-		.pcid = ps->cr4 & CR4_PCIDE ? (uint16_t)(ps->cr3 & CR3_PCID) : 0,
-	};
-	bool valid;
-	struct core_vpid vpid = core_vcpu_vpid(v->core, &valid);
-
-	t.tagged = core_vm_uses_vpid(v->vm->core) && valid && vpid.vpid && vpid.cpu == v->home;
-	t.vpid = t.tagged ? vpid.vpid : 0;
-	return t;
-}
-
-/* The lowest level whose entry a paging-structure cache gives, so that the guest's walk
- * begins below it; 0: none. */
-static unsigned psc_level(const struct tags *t, uint64_t linear)
-{
-	unsigned level;
-
-	if (!t->tagged)
-		return 0;
-	for (level = 2; level <= 4; level++)
-		if (model_psc_peek(t->hw, t->vpid, t->pcid, t->ep4ta, linear, level))
-			return level;
-	return 0;
-}
-
-/*
- * Would a walk with the caches as they are skip this reference? A cached
- * paging-structure entry of level n saves the guest's references down to n and what
- * locates them; a cached guest-physical mapping saves the EPT references for its page.
- */
-static bool skipped(const struct tags *t, unsigned psc, const struct core_walk_ref *r)
-{
-	unsigned guest_level = r->dimension == CORE_WALK_GUEST ? r->level : r->for_level;
-
-	if (psc && guest_level >= psc)
-		return true;
-	return r->dimension == CORE_WALK_EPT && model_gpa_peek(t->hw, t->ep4ta, r->gpa);
-}
-
-static void fill_refs(struct engine_walk *out, const struct core_walk_result *w,
-		      const struct tags *t, uint64_t linear)
-{
-	unsigned psc = psc_level(t, linear);
 	uint32_t i;
 
 	out->count = w->count;
+	out->refs_with_caches = UINT32_MAX;
 	for (i = 0; i < w->count; i++) {
 		const struct core_walk_ref *r = &w->refs[i];
-		bool skip = skipped(t, psc, r);
 
 		out->refs[i] = (struct engine_walk_ref){
 			.hpa = r->hpa,
@@ -131,10 +89,7 @@ static void fill_refs(struct engine_walk *out, const struct core_walk_result *w,
 			.level = r->level,
 			.for_level = r->for_level,
 			.leaf = r->leaf,
-			.cached = skip,
-			.cached_valid = 1,
 		};
-		out->refs_with_caches += !skip;
 	}
 }
 
@@ -163,12 +118,12 @@ static void fill_walk(struct engine_walk *out, const struct core_walk_result *w)
 	out->refs_ept = w->refs_ept;
 }
 
-static void fill_slot(struct engine_walk *out, struct core_as *as, const struct core_walk_result *w)
+static void fill_slot(struct engine_walk *out, struct vmm_vm *vm, const struct core_walk_result *w)
 {
 	struct core_range range;
 
 	out->slot = UINT32_MAX;
-	if (w->outcome != CORE_WALK_OK || core_as_lookup(as, w->gpa, &range) != 0)
+	if (w->outcome != CORE_WALK_OK || vm->machine->backend->lookup(vm, w->gpa, &range) != 0)
 		return;
 	out->slot = range.slot;
 	out->slot_offset = range.offset + (w->gpa.v - range.gpa.v);
@@ -188,56 +143,92 @@ static int check_walk(const struct vmm_vm *vm, const struct engine_walk_req *q,
 	return 0;
 }
 
+/* What the vCPU's cached translations are tagged with now; vpid 0: its next entry finds
+ * nothing tagged (fresh VPID, or none). */
+static void fill_tags(struct engine_walk *out, struct vmm_vcpu *v, const struct core_regs *r)
+{
+	const struct backend *b = v->vm->machine->backend;
+	struct vmm_tag tag;
+
+	b->tag(v, &tag);
+	out->vcpu = v->index;
+	out->processor = b->processor(v);
+	out->cr3 = r->cr3;
+	out->pcid = r->cr4 & CR4_PCIDE ? (uint32_t)(r->cr3 & CR3_PCID) : 0;
+	out->ep4ta = core_ep4ta(b->eptp(v->vm));
+	if (v->vm->config.use_vpid && tag.valid && tag.processor == out->processor)
+		out->vpid = tag.vpid;
+}
+
+/* It is held. */
+static int walk(struct vmm_vcpu *v, const struct engine_walk_req *q, struct engine_walk *out)
+{
+	const struct backend *b = v->vm->machine->backend;
+	struct core_walk_result w;
+	struct core_regs r;
+	int err = b->get_regs(v, &r);
+
+	if (!err)
+		err = b->walk(v, gva(q->gva), q->access, q->user, (r.rflags & RFLAGS_AC) != 0, &w);
+	if (err)
+		return err;
+	out->gva = q->gva;
+	fill_walk(out, &w);
+	fill_refs(out, &w);
+	fill_slot(out, v->vm, &w);
+	fill_tags(out, v, &r);
+	if (b->walk_caches)
+		b->walk_caches(v, &w, out);
+	return 0;
+}
+
 int vmm_walk(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 	     struct vmm_reply *reply)
 {
 	const struct engine_walk_req *q = &rq->req.u.walk;
-	const struct vmm_vcpu *v;
-	struct core_paging_state ps;
-	struct core_walk_result w;
 	struct engine_walk *out;
-	struct tags t;
 	int err = check_walk(vm, q, reply);
 
+	(void)s;
 	if (err)
 		return err;
 	out = vmm_payload(reply, 1, sizeof(*out));
 	if (!out)
 		return -ENOMEM;
-	v = &vm->vcpus[q->vcpu];
-	core_vcpu_paging_state(v->core, &ps);
-	ps.user = q->user;
-	core_walk(core_vm_as(vm->core), &ps, gva(q->gva), q->access, &w);
-	t = tags_of(s, v, &ps);
-	fill_walk(out, &w);
-	fill_refs(out, &w, &t, q->gva);
-	fill_slot(out, core_vm_as(vm->core), &w);
-	out->gva = q->gva;
-	out->cr3 = ps.cr3;
-	out->ep4ta = t.ep4ta;
-	out->vcpu = q->vcpu;
-	out->processor = v->home;
-	out->vpid = t.vpid;
-	out->pcid = t.pcid;
-	out->tlb_level = t.tagged ? model_tlb_peek(t.hw, t.vpid, t.pcid, t.ep4ta, q->gva) & 7u : 0;
-	out->tlb_level_valid = 1;
-	return 0;
+	vmm_hold(&vm->vcpus[q->vcpu]);
+	err = walk(&vm->vcpus[q->vcpu], q, out);
+	vmm_release(&vm->vcpus[q->vcpu]);
+	return err;
 }
 
 /* --- tags ---------------------------------------------------------------------------------- */
 
-/* Calls fn for each vCPU of vm, or of every VM. */
-static void each_vcpu(struct vmm *s, struct vmm_vm *vm,
-		      void (*fn)(struct vmm *s, struct vmm_vcpu *v, void *ctx), void *ctx)
+static void each_of(struct vmm_vm *vm, void (*fn)(struct vmm_vcpu *v, void *ctx), void *ctx)
 {
-	size_t i;
-	uint32_t k;
+	uint32_t i;
 
-	for (i = 0; i < s->vm_count; i++)
-		for (k = 0; k < s->vms[i]->vcpu_count && (!vm || vm == s->vms[i]); k++)
-			fn(s, &s->vms[i]->vcpus[k], ctx);
+	for (i = 0; i < vm->vcpu_count; i++)
+		fn(&vm->vcpus[i], ctx);
 }
 
+/* Calls fn for each vCPU of vm, whose lock is held, or of every VM. */
+static void each_vcpu(struct vmm *s, struct vmm_vm *vm, void (*fn)(struct vmm_vcpu *v, void *ctx),
+		      void *ctx)
+{
+	size_t i;
+
+	if (vm) {
+		each_of(vm, fn, ctx);
+		return;
+	}
+	for (i = 0; i < s->vm_count; i++) {
+		vmm_lock(s, s->vms[i]);
+		each_of(s->vms[i], fn, ctx);
+		vmm_unlock(s);
+	}
+}
+
+/* That each_vcpu() would call fn for: the list changes on this thread only. */
 static size_t count_vcpus(const struct vmm *s, const struct vmm_vm *vm)
 {
 	size_t n = 0, i;
@@ -248,33 +239,27 @@ static size_t count_vcpus(const struct vmm *s, const struct vmm_vm *vm)
 	return n;
 }
 
-static void add_vpid(struct vmm *s, struct vmm_vcpu *v, void *ctx)
+static void add_vpid(struct vmm_vcpu *v, void *ctx)
 {
+	const struct backend *b = v->vm->machine->backend;
 	struct engine_vpid **next = ctx, *out = (*next)++;
-	uint32_t held[MODEL_TLB_STRUCTURES] = {0};
-	bool valid;
-	struct core_vpid tag = core_vcpu_vpid(v->core, &valid);
-	uint32_t cpu = tag.vpid ? tag.cpu : v->home;
-	const struct core_cpu *core = s->processor[cpu].core;
+	struct vmm_tag tag;
 
-	if (valid && tag.vpid)
-		model_tlb_held(s->processor[cpu].hw, tag.vpid, held);
+	b->tag(v, &tag);
 	*out = (struct engine_vpid){
 		.vm = v->vm->id,
 		.vcpu = v->index,
-		.processor = cpu,
+		.processor = tag.processor,
 		.vpid = tag.vpid,
 		.generation = tag.generation,
-		.pool_generation = core->vpids.generation,
-		.valid = valid && tag.vpid,
-		.pool_left = core_vpid_left(core),
-		.pool_limit = core->vpids.limit,
-		.use_vpid = core_vm_uses_vpid(v->vm->core),
-		.tlb_valid = 1,
-		.held_i1 = held[MODEL_TLB_I1],
-		.held_d1 = held[MODEL_TLB_D1],
-		.held_l2 = held[MODEL_TLB_L2],
+		.pool_generation = tag.pool_generation,
+		.valid = tag.valid && tag.vpid,
+		.pool_left = tag.pool_left,
+		.pool_limit = tag.pool_limit,
+		.use_vpid = v->vm->config.use_vpid,
 	};
+	if (b->vpid_held)
+		b->vpid_held(v, &tag, out);
 }
 
 int vmm_vpid_list(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
@@ -291,64 +276,21 @@ int vmm_vpid_list(struct vmm *s, struct vmm_vm *vm, const struct queue_request *
 
 /* --- the TLB's counters -------------------------------------------------------------------- */
 
-static void fill_capacity(const struct model_tlb_geometry *g, struct engine_tlb_stats *out)
+static void add_tlb_stats(struct vmm_vcpu *v, void *ctx)
 {
-	out->size_i1 = (uint32_t)g->itlb_4k.entries + g->itlb_2m.entries;
-	out->size_d1 = (uint32_t)g->dtlb_4k.entries + g->dtlb_2m.entries + g->dtlb_1g.entries;
-	out->size_l2 = (uint32_t)g->stlb.entries + g->stlb_1g.entries;
-	out->size_psc = (uint32_t)g->psc_pml4.entries + g->psc_pdpt.entries + g->psc_pd.entries;
-	out->size_gpa = g->gpa_cache.entries;
-}
-
-/* Guest-physical mappings carry no VPID: they are the VM's by its EP4TA. */
-static uint32_t held_gpa(struct hw_cpu *hw, uint64_t ep4ta, uint32_t capacity)
-{
-	struct model_tlb_entry *e = calloc(capacity ? capacity : 1, sizeof(*e));
-	uint32_t held = 0;
-	size_t skip = 0, total, i;
-
-	if (!e)
-		return 0;
-	do {
-		total = model_tlb_list(hw, -1, skip, e, capacity);
-		for (i = 0; i < capacity && skip + i < total; i++)
-			held += e[i].structure == MODEL_TLB_GPA && e[i].ep4ta == ep4ta;
-		skip += capacity;
-	} while (capacity && skip < total);
-	free(e);
-	return held;
-}
-
-static void add_tlb_stats(struct vmm *s, struct vmm_vcpu *v, void *ctx)
-{
+	const struct backend *b = v->vm->machine->backend;
 	struct engine_tlb_stats **next = ctx, *out = (*next)++;
-	const struct model_account *a = &v->account;
-	uint32_t held[MODEL_TLB_STRUCTURES] = {0};
-	bool valid;
-	struct core_vpid tag = core_vcpu_vpid(v->core, &valid);
-	struct hw_cpu *hw = s->processor[v->home].hw;
+	struct vmm_tag tag;
 
-	if (valid && tag.vpid && tag.cpu == v->home)
-		model_tlb_held(hw, tag.vpid, held);
+	b->tag(v, &tag);
 	*out = (struct engine_tlb_stats){
 		.vm = v->vm->id,
 		.vcpu = v->index,
-		.processor = v->home,
-		.vpid = valid ? tag.vpid : 0,
-		.observable = 1,
-		.retired = a->retired,
-#define TLB_STAT(name, unit, doc) .name = a->name,
-#include <vmxcore/tlb_stats.def>
-#undef TLB_STAT
-		.held_i1 = held[MODEL_TLB_I1],
-		.held_d1 = held[MODEL_TLB_D1],
-		.held_l2 = held[MODEL_TLB_L2],
-		.held_psc = held[MODEL_TLB_PSC],
+		.processor = b->processor(v),
+		.vpid = tag.valid ? tag.vpid : 0,
 	};
-	fill_capacity(model_geometry(s->model), out);
-	out->held_gpa =
-		held_gpa(hw, core_ep4ta(core_as_eptp(core_vm_as(v->vm->core))), out->size_gpa);
-	memcpy(out->walk_refs_histogram, a->walk_refs_histogram, sizeof(out->walk_refs_histogram));
+	if (b->tlb_stats)
+		b->tlb_stats(v, out);
 }
 
 int vmm_tlb_stats(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
@@ -367,126 +309,145 @@ int vmm_tlb_stats(struct vmm *s, struct vmm_vm *vm, const struct queue_request *
 
 #define NO_VCPU UINT32_MAX
 
-/* Whose tags these are on a processor. */
+/* Whose tags these are on a processor: a VM's by its EP4TA, its vCPUs' by their VPIDs there. */
 struct owner {
-	struct vmm_vm *vm;
+	uint64_t ep4ta, vm;
 	uint32_t vcpu;
+	uint16_t vpid; /* 0: none on that processor */
 };
 
-struct owner_search {
-	const struct model_tlb_entry *e;
+struct owners {
+	struct owner *owner; /* by EP4TA, then vCPU */
+	size_t count;
 	uint32_t processor;
-	struct owner found;
 };
 
-static void match_owner(struct vmm *s, struct vmm_vcpu *v, void *ctx)
+static void add_owner(struct vmm_vcpu *v, void *ctx)
 {
-	struct owner_search *q = ctx;
-	bool valid;
-	struct core_vpid tag = core_vcpu_vpid(v->core, &valid);
+	const struct backend *b = v->vm->machine->backend;
+	struct owners *o = ctx;
+	struct vmm_tag tag;
 
-	(void)s;
-	if (core_ep4ta(core_as_eptp(core_vm_as(v->vm->core))) != q->e->ep4ta)
-		return;
-	if (!q->found.vm)
-		q->found = (struct owner){v->vm, NO_VCPU};
-	if (q->e->structure != MODEL_TLB_GPA && q->e->vpid && valid && tag.cpu == q->processor &&
-	    tag.vpid == q->e->vpid)
-		q->found.vcpu = v->index;
-}
-
-static struct owner owner_of(struct vmm *s, uint32_t processor, const struct model_tlb_entry *e)
-{
-	struct owner_search q = {.e = e, .processor = processor, .found = {NULL, NO_VCPU}};
-
-	each_vcpu(s, NULL, match_owner, &q);
-	return q.found;
-}
-
-static struct engine_tlb_entry convert_entry(const struct model_tlb_entry *e, struct owner owner)
-{
-	return (struct engine_tlb_entry){
-		.linear = e->linear,
-		.host = e->host,
-		.ep4ta = e->ep4ta,
-		.page_bytes = e->page_size,
-		.vm = owner.vm ? owner.vm->id : 0,
-		.vcpu = owner.vcpu,
-		.vpid = e->vpid,
-		.pcid = e->pcid,
-		.structure = e->structure,
-		.level = e->level,
-		.global = e->global,
-		.dirty = e->dirty,
-		.read = e->read,
-		.write = e->write,
-		.exec = e->exec,
-		.user = e->user,
+	b->tag(v, &tag);
+	o->owner[o->count++] = (struct owner){
+		.ep4ta = core_ep4ta(b->eptp(v->vm)),
+		.vm = v->vm->id,
+		.vcpu = v->index,
+		.vpid = tag.valid && tag.processor == o->processor ? tag.vpid : 0,
 	};
+}
+
+static int compare_owners(const void *a, const void *b)
+{
+	const struct owner *x = a, *y = b;
+
+	if (x->ep4ta != y->ep4ta)
+		return x->ep4ta < y->ep4ta ? -1 : 1;
+	return x->vcpu < y->vcpu ? -1 : x->vcpu > y->vcpu;
+}
+
+/* The vCPUs of vm, or of every VM. */
+static int find_owners(struct vmm *s, struct vmm_vm *vm, uint32_t processor, struct owners *ret)
+{
+	size_t count = count_vcpus(s, vm);
+
+	*ret = (struct owners){.owner = calloc(count ? count : 1, sizeof(struct owner)),
+			       .processor = processor};
+	if (!ret->owner)
+		return -ENOMEM;
+	each_vcpu(s, vm, add_owner, ret);
+	qsort(ret->owner, ret->count, sizeof(*ret->owner), compare_owners);
+	return 0;
+}
+
+/* Fills vm and vcpu; false: none of the owners'. */
+static bool fill_owner(const struct owners *o, struct engine_tlb_entry *e)
+{
+	size_t low = 0, high = o->count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (o->owner[mid].ep4ta < e->ep4ta)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	e->vm = 0;
+	e->vcpu = NO_VCPU;
+	for (; low < o->count && o->owner[low].ep4ta == e->ep4ta; low++) {
+		e->vm = o->owner[low].vm;
+		/* Guest-physical mappings carry no VPID. */
+		if (e->structure != ENGINE_TLB_GPA && e->vpid && o->owner[low].vpid == e->vpid)
+			e->vcpu = o->owner[low].vcpu;
+	}
+	return e->vm != 0;
 }
 
 static int check_entries(const struct vmm *s, const struct engine_tlb_entries_req *q,
 			 struct vmm_reply *reply)
 {
-	if (q->processor >= s->cfg.processors)
-		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_PROCESSOR, s->cfg.processors - 1,
-				"processor %u: the last is %u", q->processor,
-				s->cfg.processors - 1);
+	if (q->processor >= s->processors)
+		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_PROCESSOR, s->processors - 1,
+				"processor %u: the last is %u", q->processor, s->processors - 1);
 	if (q->max > 65536)
 		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, 65536,
 				"%u entries: at most 65536 at a time", q->max);
 	if (q->vpid > (int32_t)CORE_VPID_MAX)
 		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_VPID, CORE_VPID_MAX,
 				"VPID %d: the highest is %u", q->vpid, CORE_VPID_MAX);
-	if (q->structures >> MODEL_TLB_STRUCTURES)
+	if (q->structures >> ENGINE_TLB_STRUCTURES)
 		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_KIND,
-				(UINT64_C(1) << MODEL_TLB_STRUCTURES) - 1,
+				(UINT64_C(1) << ENGINE_TLB_STRUCTURES) - 1,
 				"unknown structures 0x%x", q->structures);
+	if (!s->backend->tlb_entries)
+		return vmm_fail(reply, -ENOTSUP, ENGINE_FIELD_NONE, 0,
+				"the %s engine can't look into a processor's TLB",
+				s->backend->name);
 	return 0;
 }
 
-/* All entries of a processor under a tag; *ret is malloc'ed. */
-static int list_entries(struct hw_cpu *hw, int vpid, struct model_tlb_entry **ret,
-			size_t *ret_count)
+/* Moves what is asked for to the front of all; returns how much, *ret_total is without q's
+ * skip and max. */
+static size_t select_entries(const struct engine_tlb_entries_req *q, const struct owners *owners,
+			     bool owned, struct engine_tlb_entry *all, size_t count,
+			     uint64_t *ret_total)
 {
-	size_t total = model_tlb_list(hw, vpid, 0, NULL, 0);
-	struct model_tlb_entry *all = calloc(total ? total : 1, sizeof(*all));
+	uint64_t total = 0;
+	size_t n = 0, i;
 
-	if (!all)
-		return -ENOMEM;
-	*ret_count = model_tlb_list(hw, vpid, 0, all, total);
-	*ret = all;
-	return 0;
+	for (i = 0; i < count; i++) {
+		if (q->structures && !(q->structures >> all[i].structure & 1))
+			continue;
+		if (!fill_owner(owners, &all[i]) && owned)
+			continue;
+		if (total++ >= q->skip && n < q->max)
+			all[n++] = all[i];
+	}
+	*ret_total = total;
+	return n;
 }
 
 int vmm_tlb_entries(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 		    struct vmm_reply *reply)
 {
 	const struct engine_tlb_entries_req *q = &rq->req.u.tlb_entries;
-	struct model_tlb_entry *all;
-	struct engine_tlb_entry *out;
-	size_t count, room, i, n = 0;
+	struct engine_tlb_entry *all;
+	struct owners owners;
+	size_t count;
 	int err = check_entries(s, q, reply);
 
 	if (err)
 		return err;
-	err = list_entries(s->processor[q->processor].hw, q->vpid, &all, &count);
+	err = find_owners(s, vm, q->processor, &owners);
 	if (err)
 		return err;
-	room = count < q->max ? count : q->max;
-	out = vmm_payload(reply, room, sizeof(*out));
-	for (i = 0; i < count && out; i++) {
-		struct owner owner;
-
-		if (q->structures && !(q->structures >> all[i].structure & 1))
-			continue;
-		owner = owner_of(s, q->processor, &all[i]);
-		if (vm && owner.vm != vm)
-			continue;
-		if (reply->total++ >= q->skip && n < room)
-			out[n++] = convert_entry(&all[i], owner);
+	err = s->backend->tlb_entries(s, q->processor, q->vpid, &all, &count);
+	if (!err) {
+		count = select_entries(q, &owners, vm != NULL, all, count, &reply->total);
+		reply->payload = all;
+		reply->payload_bytes = count * sizeof(*all);
 	}
-	reply->payload_bytes = n * sizeof(*out);
-	free(all);
-	return out ? 0 : -ENOMEM;
+	free(owners.owner);
+	return err;
 }

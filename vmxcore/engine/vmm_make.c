@@ -41,28 +41,28 @@ static int check_processors(const struct vmm *s, const struct engine_vm_create *
 		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_VCPUS, ENGINE_MAX_VCPUS,
 				"%u vCPUs: 1 to %u are possible", c->vcpus, ENGINE_MAX_VCPUS);
 	for (i = 0; i < c->vcpus; i++)
-		if (c->processor[i] != ENGINE_ANY_PROCESSOR && c->processor[i] >= s->cfg.processors)
-			return vmm_fail(reply, -EINVAL, ENGINE_FIELD_PROCESSOR,
-					s->cfg.processors - 1,
+		if (c->processor[i] != ENGINE_ANY_PROCESSOR && c->processor[i] >= s->processors)
+			return vmm_fail(reply, -EINVAL, ENGINE_FIELD_PROCESSOR, s->processors - 1,
 					"vcpu %u on processor %u: the last is %u", i,
-					c->processor[i], s->cfg.processors - 1);
+					c->processor[i], s->processors - 1);
 	return 0;
 }
 
 static int check_features(const struct vmm *s, const struct engine_vm_create *c,
 			  struct vmm_reply *reply)
 {
-	const struct core_caps *caps = &s->core->caps;
+	const uint32_t caps = s->info.capabilities;
+	const bool has_2m = caps & ENGINE_CAP_EPT_2M, has_1g = caps & ENGINE_CAP_EPT_1G;
 	uint64_t page = c->ept_page_bytes;
-	uint64_t largest = caps->ept_1g ? VMX_SIZE_1G : caps->ept_2m ? VMX_SIZE_2M : VMX_SIZE_4K;
+	uint64_t largest = has_1g ? VMX_SIZE_1G : has_2m ? VMX_SIZE_2M : VMX_SIZE_4K;
 
-	if (page != 0 && page != VMX_SIZE_4K && !(page == VMX_SIZE_2M && caps->ept_2m) &&
-	    !(page == VMX_SIZE_1G && caps->ept_1g))
+	if (page != 0 && page != VMX_SIZE_4K && !(page == VMX_SIZE_2M && has_2m) &&
+	    !(page == VMX_SIZE_1G && has_1g))
 		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_EPT_PAGE, largest,
 				"no EPT pages of %" PRIu64
 				" bytes: 4096, 2097152 or 1073741824, at most %" PRIu64,
 				page, largest);
-	if (c->use_vpid && !caps->vpid)
+	if (c->use_vpid && !(caps & ENGINE_CAP_VPID))
 		return vmm_fail(reply, -ENOTSUP, ENGINE_FIELD_VPID, 0,
 				"the processor has no VPIDs");
 	if (c->image_format > ENGINE_IMAGE_FLAT)
@@ -91,17 +91,15 @@ static int check_create(const struct vmm *s, const struct engine_vm_create *c,
 
 /* --- its parts ------------------------------------------------------------------------------- */
 
-/* CPUID answers what the executor implements. */
-static int set_cpuid(struct vmm_vm *vm)
+int vmm_cpuid(struct core_cpuid_entry ret[CORE_MAX_CPUID_ENTRIES], size_t *ret_count)
 {
-	struct core_cpuid_entry entry[CORE_MAX_CPUID_ENTRIES];
 	size_t count, i;
 	const struct x86_cpuid_entry *table = x86_cpuid_table(&count);
 
 	if (count > CORE_MAX_CPUID_ENTRIES)
 		return -E2BIG;
 	for (i = 0; i < count; i++)
-		entry[i] = (struct core_cpuid_entry){
+		ret[i] = (struct core_cpuid_entry){
 			.leaf = table[i].leaf,
 			.subleaf = table[i].subleaf,
 			.eax = table[i].regs[0],
@@ -109,30 +107,24 @@ static int set_cpuid(struct vmm_vm *vm)
 			.ecx = table[i].regs[2],
 			.edx = table[i].regs[3],
 		};
-	return core_vm_set_cpuid(vm->core, entry, count);
+	*ret_count = count;
+	return 0;
 }
 
-static int make_core_vm(struct vmm *s, struct vmm_vm *vm)
+static int open_vm(struct vmm *s, struct vmm_vm *vm)
 {
-	const struct core_vm_config cfg = {
-		.as = {.max_page_bytes = vm->config.ept_page_bytes,
-		       .accessed_dirty = vm->config.accessed_dirty,
-		       .walk_length = 4},
-		.use_vpid = vm->config.use_vpid,
-	};
-	int err = core_vm_create(s->core, &cfg, &vm->core);
+	int err = s->backend->vm_open(vm);
 
-	if (err)
-		return err;
-	s->table_bytes += core_as_table_bytes(core_vm_as(vm->core));
-	return set_cpuid(vm);
+	if (!err)
+		s->table_bytes += s->backend->table_bytes(vm);
+	return err;
 }
 
 static uint32_t least_loaded(const struct vmm *s)
 {
 	uint32_t best = 0, i;
 
-	for (i = 1; i < s->cfg.processors; i++)
+	for (i = 1; i < s->processors; i++)
 		if (s->processor[i].vcpus < s->processor[best].vcpus)
 			best = i;
 	return best;
@@ -150,13 +142,14 @@ static int make_vcpus(struct vmm *s, struct vmm_vm *vm)
 		struct vmm_vcpu *v = &vm->vcpus[i];
 		uint32_t home = vm->config.processor[i];
 
-		err = core_vcpu_create(vm->core, i, &v->core);
-		if (err)
-			return err;
 		v->vm = vm;
 		v->index = i;
-		v->home = home == ENGINE_ANY_PROCESSOR ? least_loaded(s) : home;
+		v->pinned = home != ENGINE_ANY_PROCESSOR;
+		v->home = v->pinned ? home : least_loaded(s);
 		v->run = i ? VMM_VCPU_WAIT_SIPI : VMM_VCPU_READY;
+		err = s->backend->vcpu_open(v);
+		if (err)
+			return err;
 		s->processor[v->home].vcpus++;
 		vm->vcpu_count++;
 	}
@@ -196,7 +189,7 @@ static int make_ram(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply)
 
 static int make(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply)
 {
-	int err = make_core_vm(s, vm);
+	int err = open_vm(s, vm);
 
 	if (!err)
 		err = make_ram(s, vm, reply);
@@ -243,7 +236,7 @@ static int list(struct vmm *s, struct vmm_job *job, int r)
 {
 	struct making *m = job->state;
 
-	if (r == VMM_JOB_MORE)
+	if (r == VMM_JOB_MORE || r == VMM_JOB_PARK)
 		return r;
 	if (!r)
 		r = vmm_vm_list(s, m->vm);
@@ -255,20 +248,48 @@ static int list(struct vmm *s, struct vmm_job *job, int r)
 static int step_map(struct vmm *s, struct vmm_job *job)
 {
 	struct making *m = job->state;
+	int r;
 
-	return list(s, job, vmm_change_step(s, &m->change, job));
+	vmm_lock(s, m->vm);
+	r = vmm_change_step(s, &m->change, job);
+	vmm_unlock(s);
+	return list(s, job, r);
+}
+
+/* Its memory is there: r. */
+static int map(struct vmm *s, struct vmm_job *job, int r)
+{
+	struct making *m = job->state;
+
+	if (r)
+		return r == VMM_JOB_PARK ? r : end_making(s, m, r);
+	vmm_change_ram(m->vm, &m->ram, &m->change);
+	job->step = step_map;
+	vmm_lock(s, m->vm);
+	r = vmm_change_begin(s, &m->change, &job->reply);
+	vmm_unlock(s);
+	return list(s, job, r);
+}
+
+static int step_populated(struct vmm *s, struct vmm_job *job)
+{
+	return map(s, job, vmm_populated(job));
 }
 
 static int step_make(struct vmm *s, struct vmm_job *job)
 {
 	struct making *m = job->state;
-	int err = vmm_job_cancelled(job) ? -ECANCELED : make(s, m->vm, &job->reply);
+	int r = -ECANCELED;
 
-	if (err)
-		return end_making(s, m, err);
-	vmm_change_ram(m->vm, &m->ram, &m->change);
-	job->step = step_map;
-	return list(s, job, vmm_change_begin(s, &m->change, &job->reply));
+	if (!vmm_job_cancelled(job)) {
+		vmm_lock(s, m->vm);
+		r = make(s, m->vm, &job->reply);
+		vmm_unlock(s);
+	}
+	if (r)
+		return end_making(s, m, r);
+	job->step = step_populated;
+	return map(s, job, vmm_populate(s, job, m->vm, m->vm->slots[0]));
 }
 
 /* The files are there: those that another VM has already are shared. */
@@ -338,6 +359,8 @@ static int new_making(struct vmm *s, const struct engine_vm_create *config, stru
 		free(m);
 		return err;
 	}
+	pthread_mutex_init(&m->vm->lock, NULL);
+	m->vm->machine = s;
 	m->vm->config = *config;
 	m->vm->state.state = ENGINE_STATE_SHUTOFF;
 	m->vm->state.reason = ENGINE_REASON_CREATED;

@@ -31,62 +31,12 @@ struct vmm_slot *vmm_find_slot(const struct vmm_vm *vm, uint32_t number)
 	return at < vm->slot_count && vm->slots[at]->core.id == number ? vm->slots[at] : NULL;
 }
 
-/* Calls fn for each contiguous piece of the slot. */
-static void each_extent(const struct vmm_slot *slot,
-			void (*fn)(void *ctx, hpa_t at, uint64_t bytes), void *ctx)
-{
-	uint64_t offset = 0, bytes;
-	hpa_t at;
-
-	while (offset < slot->core.size &&
-	       plat_mem_extent(slot->core.mem, offset, slot->core.size - offset, &at, &bytes) ==
-		       0) {
-		fn(ctx, at, bytes);
-		offset += bytes;
-	}
-}
-
-static void count_extent(void *ctx, hpa_t at, uint64_t bytes)
-{
-	struct vmm_slot *slot = ctx;
-
-	(void)bytes;
-	if (slot->extents++ == 0)
-		slot->hpa_first = at;
-}
-
-/* What is decoded from it or reached without a lookup is stale. */
-static void tell_removed(void *ctx, hpa_t at, uint64_t bytes)
-{
-	struct vmm *s = ctx;
-
-	model_memory_removed(s->model, at, bytes);
-}
-
-static void tell_written(void *ctx, hpa_t at, uint64_t bytes)
-{
-	struct vmm *s = ctx;
-
-	model_memory_written(s->model, at, bytes);
-}
-
-void vmm_slot_written(struct vmm *s, struct vmm_slot *slot)
-{
-	each_extent(slot, tell_written, s);
-}
-
-static const enum plat_mem_kind mem_kinds[] = {
-	[ENGINE_SLOT_ANON] = PLAT_MEM_ANON,
-	[ENGINE_SLOT_HUGE] = PLAT_MEM_HUGE_2M,
-	[ENGINE_SLOT_FILE] = PLAT_MEM_FILE,
-};
-
 static int check_slot(const struct vmm *s, const struct vmm_vm *vm, const struct engine_slot_add *a,
 		      struct vmm_reply *reply)
 {
 	uint64_t left = s->cfg.memory_bytes - s->memory_used;
 
-	if (a->kind >= VMX_ARRAY_SIZE(mem_kinds))
+	if (a->kind > ENGINE_SLOT_FILE)
 		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_KIND, ENGINE_SLOT_FILE,
 				"unknown kind of slot %u", a->kind);
 	if (a->size_bytes == 0 || a->size_bytes % VMX_PAGE_SIZE != 0)
@@ -109,21 +59,32 @@ static int check_slot(const struct vmm *s, const struct vmm_vm *vm, const struct
 	return 0;
 }
 
-static int create_mem(struct vmm *s, const struct engine_slot_add *a, int fd, struct plat_mem **ret,
-		      struct vmm_reply *reply)
+int vmm_slot_refuse(const struct vmm *s, struct vmm_reply *reply, uint32_t kind, int err)
+{
+	char why[ENGINE_TEXT_LEN];
+
+	snprintf(why, sizeof(why), "%s", strerrordesc_np(-err));
+	if (s->backend->slot_error)
+		s->backend->slot_error(kind, err, why, sizeof(why));
+	return vmm_fail(reply, err,
+			kind == ENGINE_SLOT_FILE ? ENGINE_FIELD_FILE : ENGINE_FIELD_SIZE, 0,
+			"the host gives no memory for it: %s", why);
+}
+
+static int open_slot(struct vmm *s, struct vmm_vm *vm, struct vmm_slot *slot,
+		     const struct engine_slot_add *a, int fd, struct vmm_reply *reply)
 {
 	int err;
 
-	err = plat_mem_create(s->plat, mem_kinds[a->kind], a->size_bytes, fd, a->file_offset, ret);
+	slot->core.id = a->slot;
+	slot->core.size = a->size_bytes;
+	slot->kind = a->kind;
+	err = s->backend->slot_open(vm, slot, fd, a->file_offset);
 	if (err == -EFBIG)
 		return vmm_fail(reply, err, ENGINE_FIELD_FILE, 0,
 				"the file ends before offset %" PRIu64 " plus %" PRIu64 " bytes",
 				a->file_offset, a->size_bytes);
-	if (err)
-		return vmm_fail(reply, err,
-				a->kind == ENGINE_SLOT_FILE ? ENGINE_FIELD_FILE : ENGINE_FIELD_SIZE,
-				0, "the host gives no memory for it: %s", strerrordesc_np(-err));
-	return 0;
+	return err ? vmm_slot_refuse(s, reply, a->kind, err) : 0;
 }
 
 int vmm_slot_new(struct vmm *s, struct vmm_vm *vm, const struct engine_slot_add *a, int fd,
@@ -142,16 +103,11 @@ int vmm_slot_new(struct vmm *s, struct vmm_vm *vm, const struct engine_slot_add 
 	slot = calloc(1, sizeof(*slot));
 	if (!slot)
 		return -ENOMEM;
-	err = create_mem(s, a, fd, &slot->core.mem, reply);
+	err = open_slot(s, vm, slot, a, fd, reply);
 	if (err) {
 		free(slot);
 		return err;
 	}
-	slot->core.id = a->slot;
-	slot->core.size = a->size_bytes;
-	slot->kind = a->kind;
-	slot->huge = plat_mem_is_huge(slot->core.mem);
-	each_extent(slot, count_extent, slot);
 	s->memory_used += a->size_bytes;
 	memmove(&slots[at + 1], &slots[at], (vm->slot_count - at) * sizeof(*slots));
 	slots[at] = slot;
@@ -159,11 +115,10 @@ int vmm_slot_new(struct vmm *s, struct vmm_vm *vm, const struct engine_slot_add 
 	return 0;
 }
 
-static void free_slot(struct vmm *s, struct vmm_slot *slot)
+static void free_slot(struct vmm *s, struct vmm_vm *vm, struct vmm_slot *slot)
 {
-	each_extent(slot, tell_removed, s);
 	s->memory_used -= slot->core.size;
-	plat_mem_destroy(s->plat, slot->core.mem);
+	s->backend->slot_close(vm, slot);
 	free(slot);
 }
 
@@ -172,7 +127,7 @@ void vmm_slots_free(struct vmm *s, struct vmm_vm *vm)
 	size_t i;
 
 	for (i = 0; i < vm->slot_count; i++)
-		free_slot(s, vm->slots[i]);
+		free_slot(s, vm, vm->slots[i]);
 	free(vm->slots);
 	vm->slots = NULL;
 	vm->slot_count = 0;
@@ -182,7 +137,7 @@ void vmm_slot_free(struct vmm *s, struct vmm_vm *vm, struct vmm_slot *slot)
 {
 	size_t at = slot_position(vm, slot->core.id);
 
-	free_slot(s, slot);
+	free_slot(s, vm, slot);
 	vm->slot_count--;
 	memmove(&vm->slots[at], &vm->slots[at + 1], (vm->slot_count - at) * sizeof(*vm->slots));
 }
@@ -190,14 +145,14 @@ void vmm_slot_free(struct vmm *s, struct vmm_vm *vm, struct vmm_slot *slot)
 #define RANGES_AT_A_TIME 64u
 
 /* The first mapped range that names the slot. */
-static bool first_range_of(struct core_as *as, uint32_t number, struct core_range *ret)
+static bool first_range_of(struct vmm_vm *vm, uint32_t number, struct core_range *ret)
 {
 	struct core_range ranges[RANGES_AT_A_TIME];
 	gpa_t from = gpa(0);
 	size_t n, i;
 
 	do {
-		n = core_as_ranges(as, from, ranges, RANGES_AT_A_TIME);
+		n = vm->machine->backend->ranges(vm, from, ranges, RANGES_AT_A_TIME);
 		for (i = 0; i < n; i++) {
 			if (ranges[i].slot != number)
 				continue;
@@ -214,7 +169,7 @@ static int refuse_mapped(struct vmm_vm *vm, const struct vmm_slot *slot, struct 
 	struct engine_error *e = &reply->error;
 	struct core_range range;
 
-	if (first_range_of(core_vm_as(vm->core), slot->core.id, &range)) {
+	if (first_range_of(vm, slot->core.id, &range)) {
 		e->existing_first = range.gpa.v;
 		e->existing_last = range.gpa.v + range.size - 1;
 		e->slot = slot->core.id;
@@ -223,6 +178,14 @@ static int refuse_mapped(struct vmm_vm *vm, const struct vmm_slot *slot, struct 
 			"%" PRIu64 " bytes of it are mapped, first at 0x%" PRIx64 "-0x%" PRIx64
 			": unmap them first",
 			slot->core.mapped_bytes, e->existing_first, e->existing_last);
+}
+
+void vmm_slots_mapped(struct vmm_vm *vm)
+{
+	const struct backend *b = vm->machine->backend;
+
+	if (b->slots_mapped)
+		b->slots_mapped(vm);
 }
 
 int vmm_slot_remove(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
@@ -236,6 +199,7 @@ int vmm_slot_remove(struct vmm *s, struct vmm_vm *vm, const struct queue_request
 				"the VM's own memory goes with the VM");
 	if (!slot)
 		return vmm_fail(reply, -ENOENT, ENGINE_FIELD_SLOT, 0, "the VM has no such slot");
+	vmm_slots_mapped(vm);
 	if (slot->core.mapped_bytes)
 		return refuse_mapped(vm, slot, reply);
 	reply->total = slot->core.size;
@@ -252,6 +216,7 @@ int vmm_slot_list(struct vmm *s, struct vmm_vm *vm, const struct queue_request *
 	(void)rq;
 	if (!info)
 		return -ENOMEM;
+	vmm_slots_mapped(vm);
 	for (i = 0; i < vm->slot_count; i++) {
 		const struct vmm_slot *slot = vm->slots[i];
 
@@ -282,20 +247,21 @@ struct piece {
  * Where a guest-virtual address lies, as a debugger wants it: the guest's page tables
  * decide, but neither their permissions nor those of the mapping.
  */
-static int locate(struct vmm_vm *vm, const struct core_paging_state *ps, uint64_t address,
-		  gpa_t *ret, struct vmm_reply *reply)
+static int locate(struct vmm_vcpu *v, uint64_t address, gpa_t *ret, struct vmm_reply *reply)
 {
-	struct core_as *as = core_vm_as(vm->core);
+	const struct backend *b = v->vm->machine->backend;
 	struct core_walk_result w;
 	struct core_range range;
+	int err = b->walk(v, gva(address), CORE_PROT_R, false, true, &w);
 
-	core_walk(as, ps, gva(address), CORE_PROT_R, &w);
+	if (err)
+		return err;
 	if (w.outcome == CORE_WALK_OK) {
 		*ret = w.gpa;
 		return 0;
 	}
 	if (w.outcome == CORE_WALK_EPT_VIOLATION && (w.qualification & VMX_BIT(8)) &&
-	    core_as_lookup(as, w.fault_gpa, &range) == 0) {
+	    b->lookup(v->vm, w.fault_gpa, &range) == 0) {
 		*ret = w.fault_gpa;
 		return 0;
 	}
@@ -303,29 +269,29 @@ static int locate(struct vmm_vm *vm, const struct core_paging_state *ps, uint64_
 			"the guest maps nothing at gva 0x%" PRIx64, address);
 }
 
-/* Splits a transfer at pages; all of it must be there before any of it is done. */
+/*
+ * Splits a transfer at pages; all of it must be there before any of it is done. A vCPU whose
+ * page tables say where is held.
+ */
 static int split(struct vmm_vm *vm, const struct engine_mem_io *io, struct piece *pieces,
 		 size_t *ret_count, struct vmm_reply *reply)
 {
-	struct core_paging_state ps;
+	const struct backend *b = vm->machine->backend;
 	uint64_t address = io->address, end = io->address + io->size_bytes;
 	struct core_range range;
 	size_t n = 0;
 	int err;
 
-	core_vcpu_paging_state(vm->vcpus[io->vcpu].core, &ps);
-	ps.user = false;
-	ps.smap_off = true;
 	while (address != end) {
 		uint64_t left = end - address, room = VMX_PAGE_SIZE - address % VMX_PAGE_SIZE;
 		gpa_t at = gpa(address);
 
 		if (io->kind == ENGINE_ADDR_GVA) {
-			err = locate(vm, &ps, address, &at, reply);
+			err = locate(&vm->vcpus[io->vcpu], address, &at, reply);
 			if (err)
 				return err;
 		}
-		if (core_as_lookup(core_vm_as(vm->core), at, &range) != 0)
+		if (b->lookup(vm, at, &range) != 0)
 			return vmm_fail(reply, -EFAULT, ENGINE_FIELD_GPA, at.v,
 					"nothing is mapped at gpa 0x%" PRIx64, at.v);
 		pieces[n++] = (struct piece){at, (uint32_t)(left < room ? left : room)};
@@ -373,14 +339,19 @@ static int check_io(const struct vmm_vm *vm, const struct engine_mem_io *io,
 static int transfer(struct vmm_vm *vm, const struct engine_mem_io *io, uint8_t *buf, bool write,
 		    struct vmm_reply *reply)
 {
-	struct core_as *as = core_vm_as(vm->core);
+	const struct backend *b = vm->machine->backend;
 	struct piece pieces[PIECES_MAX];
 	size_t count = 0, i;
-	int err = split(vm, io, pieces, &count, reply);
+	int err;
 
+	if (io->kind == ENGINE_ADDR_GVA)
+		vmm_hold(&vm->vcpus[io->vcpu]);
+	err = split(vm, io, pieces, &count, reply);
+	if (io->kind == ENGINE_ADDR_GVA)
+		vmm_release(&vm->vcpus[io->vcpu]);
 	for (i = 0; i < count && !err; i++) {
-		err = write ? core_guest_write(as, pieces[i].at, buf, pieces[i].bytes)
-			    : core_guest_read(as, pieces[i].at, buf, pieces[i].bytes);
+		err = write ? b->write(vm, pieces[i].at, buf, pieces[i].bytes)
+			    : b->read(vm, pieces[i].at, buf, pieces[i].bytes);
 		buf += pieces[i].bytes;
 	}
 	return err;
@@ -399,8 +370,8 @@ int vmm_mem_read(struct vmm *s, struct vmm_vm *vm, const struct queue_request *r
 	if (!buf)
 		return -ENOMEM;
 	if (io->kind == ENGINE_ADDR_SLOT)
-		return plat_mem_read(s->plat, vmm_find_slot(vm, io->slot)->core.mem, io->address,
-				     buf, io->size_bytes);
+		return s->backend->slot_read(vm, vmm_find_slot(vm, io->slot), io->address, buf,
+					     io->size_bytes);
 	return transfer(vm, io, buf, false, reply);
 }
 
@@ -413,7 +384,7 @@ int vmm_mem_write(struct vmm *s, struct vmm_vm *vm, const struct queue_request *
 	if (err)
 		return err;
 	if (io->kind == ENGINE_ADDR_SLOT)
-		return plat_mem_write(s->plat, vmm_find_slot(vm, io->slot)->core.mem, io->address,
-				      rq->payload, io->size_bytes);
+		return s->backend->slot_write(vm, vmm_find_slot(vm, io->slot), io->address,
+					      rq->payload, io->size_bytes);
 	return transfer(vm, io, rq->payload, true, reply);
 }

@@ -2,66 +2,93 @@
 /* What is worth telling without being asked: once, or the latest. */
 #include "engine/vmm.h"
 
-#include <stdio.h>
+#include "plat/atomic.h"
 
-static void tell_recycled(struct vmm *s, struct vmm_processor *p, const struct vmm_vcpu *v)
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --- a new generation of VPIDs ---------------------------------------------------------------- */
+
+/* Of all machines: generations are rare. Their order in the queue is that of their numbers. */
+static pthread_mutex_t recycled = PTHREAD_MUTEX_INITIALIZER;
+
+static void push_recycled(struct vmm_vcpu *v, uint32_t processor, uint64_t generation)
 {
-	struct engine_event ev = {
+	struct vmm *s = v->vm->machine;
+	const struct engine_event ev = {
 		.type = ENGINE_EVENT_NOTICE,
 		.vm = v->vm->id,
 		.notice = {.vm = v->vm->id,
-			   .generation = p->core->vpids.generation,
+			   .generation = generation,
 			   .kind = ENGINE_NOTICE_VPIDS_RECYCLED,
 			   .vcpu = v->index,
-			   .processor = p->core->id},
+			   .processor = processor},
 	};
 
-	p->generation_told = p->core->vpids.generation;
-	queue_push_latest(&s->queue, &ev, &p->notice_queued);
+	queue_push_latest(&s->queue, &ev, &s->processor[processor].notice_queued);
 }
 
-/* Another vCPU of the VM has met it before? */
-static bool is_known(const struct vmm_vm *vm, const struct vmm_vcpu *but, const char *mnemonic)
+void vmm_tell_recycled(struct vmm_vcpu *v, uint32_t processor, uint64_t generation)
 {
-	uint32_t i, k;
+	struct vmm_processor *p = &v->vm->machine->processor[processor];
 
-	for (i = 0; i < vm->vcpu_count; i++) {
-		const struct vmm_vcpu *v = &vm->vcpus[i];
-
-		for (k = 0; k < v->unimplemented_told && v != but; k++)
-			if (strncmp(v->account.unimplemented[k].mnemonic, mnemonic,
-				    sizeof(v->account.unimplemented[k].mnemonic)) == 0)
-				return true;
+	if (generation <= plat_load(&p->generation_told))
+		return;
+	pthread_mutex_lock(&recycled);
+	if (generation > p->generation_told) {
+		/* Of the first that is seen nobody knows when it began. */
+		if (p->generation_told != 0)
+			push_recycled(v, processor, generation);
+		plat_store(&p->generation_told, generation);
 	}
-	return false;
+	pthread_mutex_unlock(&recycled);
 }
 
-/* The account has a row for each mnemonic, the first MODEL_UNIMPLEMENTED_MAX of a vCPU. */
-static void tell_unimplemented(struct vmm *s, struct vmm_vcpu *v,
-			       const struct model_unimplemented *row)
+/* --- instructions that are not implemented ---------------------------------------------------- */
+
+/* false: it is known already, or as many as a VM is good for are. */
+static bool is_news(struct vmm_vm *vm, const char *mnemonic)
+{
+	char(*noticed)[VMM_NOTICE_LEN];
+	uint32_t i;
+
+	if (vm->notices == VMM_NOTICES_MAX)
+		return false;
+	for (i = 0; i < vm->notices; i++)
+		if (strncmp(vm->noticed[i], mnemonic, VMM_NOTICE_LEN - 1) == 0)
+			return false;
+	noticed = realloc(vm->noticed, (vm->notices + 1) * sizeof(*noticed));
+	/* When memory is short it stays untold rather than be told more than once. */
+	if (!noticed)
+		return false;
+	vm->noticed = noticed;
+	snprintf(noticed[vm->notices++], VMM_NOTICE_LEN, "%s", mnemonic);
+	return true;
+}
+
+void vmm_tell_unimplemented(struct vmm_vcpu *v, const char *mnemonic, uint64_t rip)
 {
 	struct vmm_vm *vm = v->vm;
+	struct vmm *s = vm->machine;
 	struct engine_event ev = {
 		.type = ENGINE_EVENT_NOTICE,
 		.vm = vm->id,
 		.notice = {.vm = vm->id,
-			   .rip = row->first_rip,
+			   .rip = rip,
 			   .kind = ENGINE_NOTICE_UNIMPLEMENTED,
 			   .vcpu = v->index,
-			   .processor = v->home},
+			   .processor = s->backend->processor(v)},
 	};
 
-	if (vm->notices == VMM_NOTICES_MAX || is_known(vm, v, row->mnemonic))
+	if (!is_news(vm, mnemonic))
 		return;
-	vm->notices++;
-	snprintf(ev.notice.text, sizeof(ev.notice.text), "%s", row->mnemonic);
+	snprintf(ev.notice.text, sizeof(ev.notice.text), "%s", mnemonic);
 	queue_push(&s->queue, &ev);
 }
 
-void vmm_tell_notices(struct vmm *s, struct vmm_processor *p, struct vmm_vcpu *v)
+void vmm_notices_forget(struct vmm_vm *vm)
 {
-	if (p->core->vpids.generation != p->generation_told)
-		tell_recycled(s, p, v);
-	while (v->unimplemented_told < v->account.unimplemented_count)
-		tell_unimplemented(s, v, &v->account.unimplemented[v->unimplemented_told++]);
+	free(vm->noticed);
+	vm->noticed = NULL;
+	vm->notices = 0;
 }

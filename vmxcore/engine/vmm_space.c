@@ -7,11 +7,11 @@
 
 /* --- mapped ranges --------------------------------------------------------------------------- */
 
-static void fill_mapping(struct core_as *as, const struct core_range *r, struct engine_mapping *out)
+static void fill_mapping(struct vmm_vm *vm, const struct core_range *r, struct engine_mapping *out)
 {
 	struct core_leaf_counts c;
 
-	core_as_count_leaves(as, r->gpa, r->size, &c);
+	vm->machine->backend->count_leaves(vm, r, &c);
 	*out = (struct engine_mapping){
 		.gpa = r->gpa.v,
 		.size_bytes = r->size,
@@ -28,21 +28,19 @@ static void fill_mapping(struct core_as *as, const struct core_range *r, struct 
 }
 
 /* "Extended-Page-Table Pointer (EPTP)": bit 6 enables the flags. */
-static bool has_flags(const struct core_as *as)
+static bool has_flags(struct vmm_vm *vm)
 {
-	return (core_as_eptp(as) & VMX_BIT(6)) != 0;
+	return (vm->machine->backend->eptp(vm) & VMX_BIT(6)) != 0;
 }
 
 int vmm_mapping_list(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 		     struct vmm_reply *reply)
 {
 	const struct engine_mapping_list_req *q = &rq->req.u.mapping_list;
-	struct core_as *as = core_vm_as(vm->core);
 	struct core_range *ranges;
 	struct engine_mappings *out;
 	size_t found, n, i;
 
-	(void)s;
 	if (q->max < 1 || q->max > ENGINE_MAX_MAPPINGS)
 		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_MAPPINGS,
 				"%u mappings: 1 to %u at a time", q->max, ENGINE_MAX_MAPPINGS);
@@ -50,18 +48,18 @@ int vmm_mapping_list(struct vmm *s, struct vmm_vm *vm, const struct queue_reques
 	ranges = calloc(q->max + 1, sizeof(*ranges));
 	if (!ranges)
 		return -ENOMEM;
-	found = core_as_ranges(as, gpa(q->gpa), ranges, q->max + 1);
+	found = s->backend->ranges(vm, gpa(q->gpa), ranges, q->max + 1);
 	n = found < q->max ? found : q->max;
 	out = vmm_payload(reply, 1, sizeof(*out) + n * sizeof(out->mapping[0]));
 	if (out) {
-		out->ep4ta = core_ep4ta(core_as_eptp(as));
-		out->table_bytes = core_as_table_bytes(as);
-		out->accessed_dirty = has_flags(as);
+		out->ep4ta = core_ep4ta(s->backend->eptp(vm));
+		out->table_bytes = s->backend->table_bytes(vm);
+		out->accessed_dirty = has_flags(vm);
 		out->more = found > n;
 		out->next_gpa = found > n ? ranges[n].gpa.v : 0;
 		out->count = (uint32_t)n;
 		for (i = 0; i < n; i++)
-			fill_mapping(as, &ranges[i], &out->mapping[i]);
+			fill_mapping(vm, &ranges[i], &out->mapping[i]);
 	}
 	free(ranges);
 	return out ? 0 : -ENOMEM;
@@ -69,8 +67,7 @@ int vmm_mapping_list(struct vmm *s, struct vmm_vm *vm, const struct queue_reques
 
 /* --- dirty pages ------------------------------------------------------------------------------ */
 
-static int check_dirty(struct core_as *as, const struct engine_dirty_req *q,
-		       struct vmm_reply *reply)
+static int check_dirty(struct vmm_vm *vm, const struct engine_dirty_req *q, struct vmm_reply *reply)
 {
 	if (q->clear > 1)
 		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_KIND, 1, "clear must be 0 or 1");
@@ -84,7 +81,7 @@ static int check_dirty(struct core_as *as, const struct engine_dirty_req *q,
 		return vmm_fail(reply, -ERANGE, ENGINE_FIELD_SIZE, ENGINE_MAX_DIRTY_BYTES,
 				"%" PRIu64 " bytes: at most %" PRIu64 " at a time", q->size_bytes,
 				ENGINE_MAX_DIRTY_BYTES);
-	if (!has_flags(as))
+	if (!has_flags(vm))
 		return vmm_fail(reply, -ENOTSUP, ENGINE_FIELD_NONE, 0,
 				"this VM's EPT has no accessed and dirty flags");
 	return 0;
@@ -104,26 +101,25 @@ int vmm_dirty(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 	      struct vmm_reply *reply)
 {
 	const struct engine_dirty_req *q = &rq->req.u.dirty;
-	struct core_as *as = core_vm_as(vm->core);
 	size_t bytes = (size_t)((q->size_bytes / VMX_PAGE_SIZE + 7) / 8);
 	struct engine_dirty *out;
 	struct core_change change;
-	int err = check_dirty(as, q, reply);
+	int err = check_dirty(vm, q, reply);
 
 	if (err)
 		return err;
 	out = vmm_payload(reply, 1, sizeof(*out) + bytes);
 	if (!out)
 		return -ENOMEM;
-	/* As a change of mappings, on the home processor of the first vCPU. */
-	err = core_as_dirty_harvest(as, s->processor[vm->vcpus[0].home].core, gpa(q->gpa),
-				    q->size_bytes, q->clear, out->bitmap, &change);
-	if (err)
+	err = s->backend->dirty(vm, gpa(q->gpa), q->size_bytes, q->clear, out->bitmap, &change);
+	if (err == -ERANGE || err == -EINVAL)
 		return vmm_fail(reply, err, ENGINE_FIELD_GPA, 0,
 				"0x%" PRIx64 " plus %" PRIu64
 				" bytes is beyond the guest-physical address space",
 				q->gpa, q->size_bytes);
-	vmm_fill_change(&out->change, &change, core_as_eptp(as));
+	if (err)
+		return err;
+	vmm_fill_change(&out->change, &change, s->backend->eptp(vm));
 	out->bitmap_bytes = bytes;
 	out->dirty_pages = bits_set(out->bitmap, bytes);
 	return 0;

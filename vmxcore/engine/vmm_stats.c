@@ -5,16 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A list of counters that grows; rows of the same scope share the template. */
-struct list {
-	struct engine_stat *row;
-	size_t count, room;
-	bool failed; /* out of memory: the whole list is refused */
-	struct engine_stat scope;
-};
-
-static void add(struct list *l, const char *prefix, const char *name, const char *unit,
-		uint64_t value)
+/* NULL: out of memory, and the list has failed. */
+static struct engine_stat *new_row(struct stat_list *l, const char *prefix, const char *name,
+				   const char *unit)
 {
 	struct engine_stat *row;
 
@@ -24,7 +17,7 @@ static void add(struct list *l, const char *prefix, const char *name, const char
 		row = realloc(l->row, room * sizeof(*row));
 		if (!row) {
 			l->failed = true;
-			return;
+			return NULL;
 		}
 		l->row = row;
 		l->room = room;
@@ -33,75 +26,87 @@ static void add(struct list *l, const char *prefix, const char *name, const char
 	*row = l->scope;
 	snprintf(row->name, sizeof(row->name), "%s%s", prefix, name);
 	snprintf(row->unit, sizeof(row->unit), "%s", unit);
+	return row;
+}
+
+void stat_add(struct stat_list *l, const char *prefix, const char *name, const char *unit,
+	      uint64_t value)
+{
+	struct engine_stat *row = new_row(l, prefix, name, unit);
+
+	if (!row)
+		return;
 	row->value = value;
 	row->observable = 1;
 }
 
-/* past: counted before, by a predecessor; may be NULL. */
-static void add_core(struct list *l, const struct core_stats *stats, const struct core_stats *past,
-		     enum core_stat_scope scope)
+void stat_add_null(struct stat_list *l, const char *prefix, const char *name, const char *unit)
+{
+	new_row(l, prefix, name, unit);
+}
+
+void stat_add_core(struct stat_list *l, const struct core_stats *stats,
+		   const struct core_stats *past, enum core_stat_scope scope)
 {
 	unsigned i;
 
 	for (i = 0; i < CORE_STAT_COUNT; i++)
 		if (core_stat_info[i].scope == scope)
-			add(l, "", core_stat_info[i].name, core_stat_info[i].unit,
-			    core_stat_get(stats, i) + (past ? past->v[i] : 0));
+			stat_add(l, "", core_stat_info[i].name, core_stat_info[i].unit,
+				 core_stat_get(stats, i) + (past ? past->v[i] : 0));
 }
 
 /* --- vCPUs -------------------------------------------------------------------------------- */
 
-static void add_exits(struct list *l, const struct vmm_vcpu *v)
+static void add_exits(struct stat_list *l, const struct vmm_vcpu *v,
+		      const uint64_t exits[VMX_EXIT_REASONS])
 {
 	uint32_t i;
 
 	for (i = 0; i < VMX_EXIT_REASONS; i++)
 		if (core_exit_name(i))
-			add(l, "exit.", core_exit_name(i), "exits",
-			    core_vcpu_exit_count(v->core, i) + v->past_exits[i]);
+			stat_add(l, "exit.", core_exit_name(i), "exits",
+				 exits[i] + v->past_exits[i]);
 }
 
-static void add_tlb(struct list *l, const struct model_account *a)
+static void add_retired(struct stat_list *l, const struct vmm_vcpu *v)
 {
-#define TLB_STAT(name, unit, doc) add(l, "tlb.", #name, unit, a->name);
-#include <vmxcore/tlb_stats.def>
-#undef TLB_STAT
+	uint64_t retired;
+
+	if (v->vm->machine->backend->retired(v, &retired))
+		stat_add(l, "", "retired", "instructions", retired);
+	else
+		stat_add_null(l, "", "retired", "instructions");
 }
 
-static void add_unimplemented(struct list *l, const struct model_account *a)
+static void add_vcpu(struct stat_list *l, struct vmm_vcpu *v)
 {
-	uint32_t i;
+	const struct backend *b = v->vm->machine->backend;
+	uint64_t exits[VMX_EXIT_REASONS];
+	struct core_stats stats;
 
-	for (i = 0; i < a->unimplemented_count; i++)
-		add(l, "ud.", a->unimplemented[i].mnemonic, "exceptions",
-		    a->unimplemented[i].count);
-	if (a->unimplemented_other)
-		add(l, "ud.", "other", "exceptions", a->unimplemented_other);
-}
-
-static void add_vcpu(struct list *l, const struct vmm_vcpu *v)
-{
 	l->scope = (struct engine_stat){
 		.vm = v->vm->id,
 		.scope = ENGINE_SCOPE_VCPU,
 		.processor = UINT32_MAX,
 		.vcpu = v->index,
 	};
-	add(l, "", "retired", "instructions", v->account.retired);
-	add(l, "", "exits_to_engine", "exits", v->exits);
-	add_core(l, core_vcpu_stats(v->core), &v->past, CORE_SCOPE_VCPU);
-	add_exits(l, v);
-	add_tlb(l, &v->account);
-	add_unimplemented(l, &v->account);
+	b->vcpu_stats(v, &stats, exits);
+	add_retired(l, v);
+	stat_add(l, "", "exits_to_engine", "exits", v->exits);
+	stat_add_core(l, &stats, &v->past, CORE_SCOPE_VCPU);
+	add_exits(l, v, exits);
+	b->more_vcpu_stats(l, v);
 }
 
 /* --- VMs and processors ---------------------------------------------------------------------- */
 
-static uint64_t mapped_bytes(const struct vmm_vm *vm)
+static uint64_t mapped_bytes(struct vmm_vm *vm)
 {
 	uint64_t sum = 0;
 	size_t i;
 
+	vmm_slots_mapped(vm);
 	for (i = 0; i < vm->slot_count; i++)
 		sum += vm->slots[i]->core.mapped_bytes;
 	return sum;
@@ -117,56 +122,59 @@ static uint64_t slot_bytes(const struct vmm_vm *vm)
 	return sum;
 }
 
-static void add_vm(struct list *l, const struct vmm_vm *vm)
+static void add_vm(struct stat_list *l, struct vmm_vm *vm)
 {
-	struct core_as *as = core_vm_as(vm->core);
+	const struct backend *b = vm->machine->backend;
+	struct core_stats stats;
 	uint32_t i;
 
 	l->scope = (struct engine_stat){
 		.vm = vm->id, .scope = ENGINE_SCOPE_VM, .processor = UINT32_MAX};
-	add_core(l, core_as_stats(as), NULL, CORE_SCOPE_AS);
-	add(l, "memory.", "slots", "slots", vm->slot_count);
-	add(l, "memory.", "slot_bytes", "bytes", slot_bytes(vm));
-	add(l, "memory.", "mapped_bytes", "bytes", mapped_bytes(vm));
-	add(l, "memory.", "ept_table_bytes", "bytes", core_as_table_bytes(as));
-	add(l, "io.", "in", "accesses", vm->bus.ins);
-	add(l, "io.", "out", "accesses", vm->bus.outs);
-	add(l, "io.", "unclaimed", "accesses", vm->bus.unclaimed);
-	add(l, "mmio.", "unclaimed", "accesses", vm->mmio_unclaimed);
-	add(l, "emulate.", "instructions", "instructions", vm->emulated);
-	add(l, "emulate.", "injected", "exceptions", vm->injected);
-	add(l, "console.", "bytes", "bytes", vm->console.total);
+	b->as_stats(vm, &stats);
+	stat_add_core(l, &stats, NULL, CORE_SCOPE_AS);
+	stat_add(l, "memory.", "slots", "slots", vm->slot_count);
+	stat_add(l, "memory.", "slot_bytes", "bytes", slot_bytes(vm));
+	stat_add(l, "memory.", "mapped_bytes", "bytes", mapped_bytes(vm));
+	stat_add(l, "memory.", "ept_table_bytes", "bytes", b->table_bytes(vm));
+	stat_add(l, "io.", "in", "accesses", vm->bus.ins);
+	stat_add(l, "io.", "out", "accesses", vm->bus.outs);
+	stat_add(l, "io.", "unclaimed", "accesses", vm->bus.unclaimed);
+	stat_add(l, "mmio.", "unclaimed", "accesses", vm->mmio_unclaimed);
+	stat_add(l, "emulate.", "instructions", "instructions", vm->emulated);
+	stat_add(l, "emulate.", "injected", "exceptions", vm->injected);
+	stat_add(l, "console.", "bytes", "bytes", vm->console.total);
+	if (b->more_vm_stats)
+		b->more_vm_stats(l, vm);
 	for (i = 0; i < vm->vcpu_count; i++)
 		add_vcpu(l, &vm->vcpus[i]);
 }
 
-static void add_processor(struct list *l, const struct vmm *s, uint32_t i)
+static void add_all(struct stat_list *l, struct vmm *s)
 {
-	const struct vmm_processor *p = &s->processor[i];
+	uint32_t i;
+	size_t k;
 
-	l->scope = (struct engine_stat){.scope = ENGINE_SCOPE_PROCESSOR, .processor = i};
-	add(l, "", "guest_time", "ticks", model_cpu_time(p->hw));
-	add(l, "", "vcpus", "vCPUs", p->vcpus);
-	add(l, "", "vpid_generation", "generations", p->core->vpids.generation);
-	add(l, "", "vpids_left", "VPIDs", core_vpid_left(p->core));
-	add_core(l, &p->core->stats, NULL, CORE_SCOPE_CPU);
-	add(l, "", "vmcs_misuses", "VMCSs", p->vmcs_misuses);
+	for (i = 0; i < s->processors; i++) {
+		l->scope = (struct engine_stat){.scope = ENGINE_SCOPE_PROCESSOR, .processor = i};
+		s->backend->processor_stats(l, s, i);
+	}
+	for (k = 0; k < s->vm_count; k++) {
+		vmm_lock(s, s->vms[k]);
+		add_vm(l, s->vms[k]);
+		vmm_unlock(s);
+	}
 }
 
 int vmm_stats(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 	      struct vmm_reply *reply)
 {
-	struct list l = {0};
-	size_t k;
-	uint32_t i;
+	struct stat_list l = {0};
 
 	(void)rq;
 	if (vm)
 		add_vm(&l, vm);
-	for (i = 0; i < s->cfg.processors && !vm; i++)
-		add_processor(&l, s, i);
-	for (k = 0; k < s->vm_count && !vm; k++)
-		add_vm(&l, s->vms[k]);
+	else
+		add_all(&l, s);
 	if (l.failed) {
 		free(l.row);
 		return -ENOMEM;

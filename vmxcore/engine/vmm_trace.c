@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Tracing a VM: core records, the client's thread reads. */
+/* Tracing a VM: core records, the backend reads. */
 #include "engine/vmm.h"
 
 #include <assert.h>
-#include <inttypes.h>
+#include <stdlib.h>
 
 /* Of all VMs: some 300 MiB. */
 #define TRACE_RECORDS_MAX (64u * ENGINE_MAX_TRACE)
@@ -34,11 +34,6 @@ SAME(CORE_TRACE_MAX_RECORDS, ENGINE_MAX_TRACE);
 
 /* --- setting it -------------------------------------------------------------------------- */
 
-static uint64_t guest_time(void *ctx)
-{
-	return vmm_guest_time(ctx);
-}
-
 static int check(const struct vmm *s, const struct vmm_vm *vm, const struct engine_trace_set *q,
 		 struct vmm_reply *reply)
 {
@@ -67,19 +62,11 @@ int vmm_trace_set(struct vmm *s, struct vmm_vm *vm, const struct queue_request *
 		  struct vmm_reply *reply)
 {
 	const struct engine_trace_set *q = &rq->req.u.trace_set;
-	const struct core_trace_settings settings = {
-		.kinds = q->kinds,
-		.vcpu = q->vcpu,
-		.exits = {q->exits[0], q->exits[1]},
-		.records = q->records,
-		.guest_time = guest_time,
-		.ctx = vm,
-	};
-	uint64_t untold = core_trace_untold(core_vm_trace(vm->core)); /* nobody records now */
+	uint64_t untold;
 	int err = check(s, vm, q, reply);
 
 	if (!err)
-		err = core_trace_set(core_vm_trace(vm->core), &settings);
+		err = s->backend->trace_set(vm, q, &untold);
 	if (err)
 		return err;
 	reply->total = untold;
@@ -102,11 +89,12 @@ void vmm_trace_forget(struct vmm *s, struct vmm_vm *vm)
 
 /* --- reading it ---------------------------------------------------------------------------- */
 
-static struct engine_trace_record record_of(const struct core_trace_record *r)
+static struct engine_trace_record record_of(const struct core_trace_record *r, bool host_time)
 {
 	return (struct engine_trace_record){
 		.seq = r->seq,
-		.guest_time = r->guest_time,
+		.guest_time = host_time ? UINT64_MAX : r->guest_time,
+		.time_ns = host_time ? r->guest_time : UINT64_MAX,
 		.rip = r->rip,
 		.gpa = r->gpa.v,
 		.gva = r->gva.v,
@@ -123,50 +111,55 @@ static struct engine_trace_record record_of(const struct core_trace_record *r)
 	};
 }
 
+/* room: at least 1, for with nothing there it still tells what was lost. */
+static int take(struct vmm_vm *vm, size_t room, struct vmm_reply *reply)
+{
+	const struct backend *b = vm->machine->backend;
+	struct core_trace_record *some = calloc(room, sizeof(*some));
+	struct engine_trace_record *out = vmm_payload(reply, room, sizeof(*out));
+	size_t n, i;
+	int err = -ENOMEM;
+
+	if (some && out)
+		err = b->trace_read(vm, some, room, &n, &reply->total);
+	if (err)
+		goto out;
+	for (i = 0; i < n; i++)
+		out[i] = record_of(&some[i], b->trace_host_time);
+	reply->payload_bytes = n * sizeof(*out);
+out:
+	free(some);
+	return err;
+}
+
 int vmm_trace_read(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 		   struct vmm_reply *reply)
 {
-	struct core_trace *t = core_vm_trace(vm->core);
-	struct engine_trace_record *out;
-	struct core_trace_record some[64];
 	uint32_t max = rq->req.u.trace_read.max;
-	uint64_t seq, lost;
-	size_t want, n = 0, got;
+	uint64_t seq;
+	size_t waiting;
+	int err;
 
-	(void)s;
 	if (max < 1 || max > ENGINE_MAX_TRACE_READ)
 		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_SIZE, ENGINE_MAX_TRACE_READ,
 				"%u trace records: 1 to %u at a time", max, ENGINE_MAX_TRACE_READ);
-	want = core_trace_waiting(t, &seq);
-	if (want > max)
-		want = max;
-	out = vmm_payload(reply, want, sizeof(*out));
-	if (!out)
-		return -ENOMEM;
-	do {
-		size_t ask = want - n < VMX_ARRAY_SIZE(some) ? want - n : VMX_ARRAY_SIZE(some);
-		size_t i;
-
-		/* With nothing there, it still tells what was lost. */
-		got = core_trace_read(t, some, ask ? ask : 1, &lost);
-		if (n == 0)
-			reply->total = lost;
-		for (i = 0; i < got; i++)
-			out[n + i] = record_of(&some[i]);
-		n += got;
-	} while (got && n < want);
+	waiting = s->backend->trace_waiting(vm, &seq);
+	if (waiting < max)
+		max = waiting ? (uint32_t)waiting : 1;
+	err = take(vm, max, reply);
 	/* What is left is told of once more. */
-	vm->trace.told = 0;
-	return 0;
+	if (!err)
+		vm->trace.told = 0;
+	return err;
 }
 
-void vmm_tell_trace(struct vmm *s, struct vmm_vm *vm)
+void vmm_tell_trace(struct vmm_vm *vm)
 {
+	struct vmm *s = vm->machine;
 	struct engine_event ev = {.type = ENGINE_EVENT_TRACE, .vm = vm->id};
 	uint64_t seq;
 
-	if (!vm->trace.records || core_trace_waiting(core_vm_trace(vm->core), &seq) == 0 ||
-	    seq == vm->trace.told)
+	if (!vm->trace.records || s->backend->trace_waiting(vm, &seq) == 0 || seq == vm->trace.told)
 		return;
 	vm->trace.told = seq;
 	queue_push_once(&s->queue, &ev, &vm->trace.queued);

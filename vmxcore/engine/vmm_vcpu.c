@@ -10,6 +10,8 @@
 /* "Guest Non-Register State" */
 enum { ACTIVITY_ACTIVE, ACTIVITY_HLT, ACTIVITY_SHUTDOWN, ACTIVITY_WAIT_FOR_SIPI };
 
+#define STATE(x) (UINT32_C(1) << ENGINE_STATE_##x)
+
 /* --- registers ---------------------------------------------------------------------------- */
 
 /* Every register of struct core_regs, under the name that core's checks use for it. */
@@ -107,15 +109,19 @@ static struct vmm_vcpu *find_vcpu(const struct vmm_vm *vm, uint32_t i, struct vm
 	return NULL;
 }
 
-static int list_regs(const struct vmm_vcpu *v, struct vmm_reply *reply)
+/* It is held. */
+static int list_regs(struct vmm_vcpu *v, struct vmm_reply *reply)
 {
 	struct engine_register *out = vmm_payload(reply, VMX_ARRAY_SIZE(regs), sizeof(*out));
 	struct core_regs r;
 	size_t i;
+	int err;
 
 	if (!out)
 		return -ENOMEM;
-	core_vcpu_get_regs(v->core, &r);
+	err = v->vm->machine->backend->get_regs(v, &r);
+	if (err)
+		return err;
 	for (i = 0; i < VMX_ARRAY_SIZE(regs); i++) {
 		snprintf(out[i].name, sizeof(out[i].name), "%s", regs[i].name);
 		out[i].value = reg_value(&r, &regs[i]);
@@ -128,10 +134,16 @@ static int list_regs(const struct vmm_vcpu *v, struct vmm_reply *reply)
 int vmm_vcpu_get(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 		 struct vmm_reply *reply)
 {
-	const struct vmm_vcpu *v = find_vcpu(vm, rq->req.u.vcpu.vcpu, reply);
+	struct vmm_vcpu *v = find_vcpu(vm, rq->req.u.vcpu.vcpu, reply);
+	int err;
 
 	(void)s;
-	return v ? list_regs(v, reply) : reply->error.code;
+	if (!v)
+		return reply->error.code;
+	vmm_hold(v);
+	err = list_regs(v, reply);
+	vmm_release(v);
+	return err;
 }
 
 static const struct reg *find_reg(const char *name, size_t size)
@@ -182,15 +194,16 @@ static int refuse_reg(const struct engine_register *in, uint32_t count, const ch
 			name, reg ? reg_value(r, reg) : 0);
 }
 
-static int change_regs(struct vmm *s, struct vmm_vcpu *v, const struct engine_register *in,
-		       uint32_t count, struct vmm_reply *reply)
+/* It is held. */
+static int change_regs(struct vmm_vcpu *v, const struct engine_register *in, uint32_t count,
+		       struct vmm_reply *reply)
 {
+	const struct backend *b = v->vm->machine->backend;
 	const char *refused = "";
 	struct core_regs r;
 	uint32_t i;
-	int err = 0;
+	int err = b->get_regs(v, &r);
 
-	core_vcpu_get_regs(v->core, &r);
 	for (i = 0; i < count && !err; i++)
 		err = put_reg(&in[i], i, &r, reply);
 	if (err)
@@ -198,13 +211,40 @@ static int change_regs(struct vmm *s, struct vmm_vcpu *v, const struct engine_re
 	/* Nothing here would ever bring it out of that. */
 	if (r.activity == ACTIVITY_SHUTDOWN)
 		return refuse_reg(in, count, "activity", &r, reply);
-	if (core_vcpu_set_regs(v->core, &r, &refused) != 0)
+	err = b->set_regs(v, &r, &refused);
+	if (err == -EINVAL)
 		return refuse_reg(in, count, refused, &r, reply);
+	if (err)
+		return err;
 	if (r.activity == ACTIVITY_WAIT_FOR_SIPI)
 		v->run = VMM_VCPU_WAIT_SIPI;
 	else if (v->run != VMM_VCPU_HALTED || r.activity == ACTIVITY_ACTIVE)
-		vmm_wake(s, v);
+		vmm_wake(v);
 	return 0;
+}
+
+/* Until it was held, a vCPU of a running VM could still end what the table of requests saw. */
+static int check_state(const struct vmm_vm *vm, uint32_t states, struct vmm_reply *reply)
+{
+	if (states >> vm->state.state & 1)
+		return 0;
+	return vmm_fail(reply, -EBUSY, ENGINE_FIELD_STATE, 0, "the VM is %s meanwhile",
+			engine_state_name(vm->state.state));
+}
+
+/* It is held. */
+static int set_regs(struct vmm_vcpu *v, const struct queue_request *rq, struct vmm_reply *reply)
+{
+	const struct vmm_vm *vm = v->vm;
+	int err = check_state(vm, STATE(PAUSED) | STATE(SHUTOFF), reply);
+
+	if (err)
+		return err;
+	if (vm->state.state == ENGINE_STATE_SHUTOFF && vm->has_run)
+		return vmm_fail(reply, -EBUSY, ENGINE_FIELD_STATE, 0,
+				"the VM is shutoff: its next start makes all registers anew");
+	err = change_regs(v, rq->payload, rq->req.u.vcpu.count, reply);
+	return err ? err : list_regs(v, reply);
 }
 
 int vmm_vcpu_set(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
@@ -214,15 +254,15 @@ int vmm_vcpu_set(struct vmm *s, struct vmm_vm *vm, const struct queue_request *r
 	struct vmm_vcpu *v = find_vcpu(vm, q->vcpu, reply);
 	int err;
 
+	(void)s;
 	if (!v)
 		return reply->error.code;
 	if (q->count == 0)
 		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_REGISTERS, 0, "no register is given");
-	if (vm->state.state == ENGINE_STATE_SHUTOFF && vm->has_run)
-		return vmm_fail(reply, -EBUSY, ENGINE_FIELD_STATE, 0,
-				"the VM is shutoff: its next start makes all registers anew");
-	err = change_regs(s, v, rq->payload, q->count, reply);
-	return err ? err : list_regs(v, reply);
+	vmm_hold(v);
+	err = set_regs(v, rq, reply);
+	vmm_release(v);
+	return err;
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
@@ -258,53 +298,63 @@ static int check_event(const struct engine_inject *q, struct vmm_reply *reply)
 	return 0;
 }
 
-int vmm_vcpu_inject(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
-		    struct vmm_reply *reply)
+/* It is held. */
+static int inject(struct vmm_vcpu *v, const struct engine_inject *q, struct vmm_reply *reply)
 {
-	const struct engine_inject *q = &rq->req.u.inject;
-	struct vmm_vcpu *v = find_vcpu(vm, q->vcpu, reply);
-	struct core_event event;
-	int err;
+	const struct core_event event = {
+		.info = INFO_VALID | event_kinds[q->kind].type << INFO_TYPE_SHIFT | q->vector |
+			(q->has_error_code ? INFO_ERROR_CODE : 0),
+		.error_code = q->has_error_code ? q->error_code : 0,
+	};
+	int err = check_state(v->vm, STATE(RUNNING) | STATE(PAUSED), reply);
 
-	if (!v)
-		return reply->error.code;
-	err = check_event(q, reply);
 	if (err)
 		return err;
 	if (v->run == VMM_VCPU_WAIT_SIPI)
 		return vmm_fail(reply, -ENODATA, ENGINE_FIELD_VCPU, 0,
 				"vcpu %u waits for a start-up IPI: it takes no events", q->vcpu);
-	event = (struct core_event){
-		.info = INFO_VALID | event_kinds[q->kind].type << INFO_TYPE_SHIFT | q->vector |
-			(q->has_error_code ? INFO_ERROR_CODE : 0),
-		.error_code = q->has_error_code ? q->error_code : 0,
-	};
-	err = core_vcpu_inject(v->core, &event);
+	err = v->vm->machine->backend->inject(v, &event);
 	if (err == -EBUSY)
 		return vmm_fail(reply, err, ENGINE_FIELD_VCPU, 0,
 				"vcpu %u has an event queued already", q->vcpu);
-	if (err)
+	if (err == -EINVAL)
 		return vmm_fail(reply, err, ENGINE_FIELD_ERROR_CODE, 0,
 				"%s vector %u with%s error code is none that VM entry takes now",
 				q->kind == ENGINE_EVENT_EXCEPTION ? "exception" : "an event of",
 				q->vector, q->has_error_code ? " this" : "out an");
-	if (v->run == VMM_VCPU_HALTED)
-		vmm_wake(s, v);
-	return 0;
+	if (!err && v->run == VMM_VCPU_HALTED)
+		vmm_wake(v);
+	return err;
+}
+
+int vmm_vcpu_inject(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		    struct vmm_reply *reply)
+{
+	const struct engine_inject *q = &rq->req.u.inject;
+	struct vmm_vcpu *v = find_vcpu(vm, q->vcpu, reply);
+	int err;
+
+	(void)s;
+	if (!v)
+		return reply->error.code;
+	err = check_event(q, reply);
+	if (err)
+		return err;
+	vmm_hold(v);
+	err = inject(v, q, reply);
+	vmm_release(v);
+	return err;
 }
 
 /* --- the VMCS ------------------------------------------------------------------------------ */
 
-static int read_field(struct vmm *s, struct vmm_vcpu *v, int index, struct engine_vmcs_field *out)
+/* It is held. */
+static int read_field(struct vmm_vcpu *v, int index, struct engine_vmcs_field *out)
 {
 	const struct vmcs_field_info *info = &vmcs_field_info[index];
-	int cpu = core_vcpu_active_cpu(v->core);
 	uint64_t value;
-	int err;
+	int err = v->vm->machine->backend->vmcs_read(v, info->encoding, &value);
 
-	if (cpu < 0)
-		return -ENODATA;
-	err = core_vcpu_vmcs_read(v->core, s->processor[cpu].core, info->encoding, &value);
 	if (err)
 		return err;
 	*out = (struct engine_vmcs_field){
@@ -325,7 +375,7 @@ static int never_ran(uint32_t vcpu, struct vmm_reply *reply)
 			vcpu);
 }
 
-static int read_one(struct vmm *s, struct vmm_vcpu *v, const char *name, struct vmm_reply *reply)
+static int read_one(struct vmm_vcpu *v, const char *name, struct vmm_reply *reply)
 {
 	int index = vmcs_field_by_name(name), err;
 	struct engine_vmcs_field *out;
@@ -335,7 +385,7 @@ static int read_one(struct vmm *s, struct vmm_vcpu *v, const char *name, struct 
 	out = vmm_payload(reply, 1, sizeof(*out));
 	if (!out)
 		return -ENOMEM;
-	err = read_field(s, v, index, out);
+	err = read_field(v, index, out);
 	if (err == -ENODATA)
 		return never_ran(v->index, reply);
 	if (err == -EINVAL)
@@ -344,30 +394,38 @@ static int read_one(struct vmm *s, struct vmm_vcpu *v, const char *name, struct 
 	return err;
 }
 
-int vmm_vmcs_get(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
-		 struct vmm_reply *reply)
+static int read_all(struct vmm_vcpu *v, struct vmm_reply *reply)
 {
-	const struct engine_vmcs_req *q = &rq->req.u.vmcs;
-	struct vmm_vcpu *v = find_vcpu(vm, q->vcpu, reply);
-	struct engine_vmcs_field *out;
+	struct engine_vmcs_field *out = vmm_payload(reply, VMCS_FIELD_COUNT, sizeof(*out));
 	size_t n = 0;
 	int i, err;
 
-	if (!v)
-		return reply->error.code;
-	if (q->field[0])
-		return read_one(s, v, q->field, reply);
-	if (core_vcpu_active_cpu(v->core) < 0)
-		return never_ran(q->vcpu, reply);
-	out = vmm_payload(reply, VMCS_FIELD_COUNT, sizeof(*out));
 	if (!out)
 		return -ENOMEM;
 	for (i = 0; i < VMCS_FIELD_COUNT; i++) {
-		err = read_field(s, v, i, &out[n]);
+		err = read_field(v, i, &out[n]);
+		if (err == -ENODATA)
+			return never_ran(v->index, reply);
 		if (err && err != -EINVAL)
 			return err;
 		n += !err;
 	}
 	reply->payload_bytes = n * sizeof(*out);
 	return 0;
+}
+
+int vmm_vmcs_get(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
+		 struct vmm_reply *reply)
+{
+	const struct engine_vmcs_req *q = &rq->req.u.vmcs;
+	struct vmm_vcpu *v = find_vcpu(vm, q->vcpu, reply);
+	int err;
+
+	(void)s;
+	if (!v)
+		return reply->error.code;
+	vmm_hold(v);
+	err = q->field[0] ? read_one(v, q->field, reply) : read_all(v, reply);
+	vmm_release(v);
+	return err;
 }

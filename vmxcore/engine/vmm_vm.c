@@ -56,15 +56,6 @@ int vmm_vm_list(struct vmm *s, struct vmm_vm *vm)
 
 /* --- unmaking ------------------------------------------------------------------------------ */
 
-void vmm_vcpu_destroy(struct vmm *s, struct core_vcpu *core)
-{
-	int cpu = core_vcpu_active_cpu(core);
-
-	if (cpu >= 0)
-		core_vcpu_deactivate(core, s->processor[cpu].core);
-	core_vcpu_destroy(core);
-}
-
 static void free_vcpus(struct vmm *s, struct vmm_vm *vm)
 {
 	uint32_t i;
@@ -72,20 +63,28 @@ static void free_vcpus(struct vmm *s, struct vmm_vm *vm)
 	for (i = 0; i < vm->vcpu_count; i++) {
 		struct vmm_vcpu *v = &vm->vcpus[i];
 
-		vmm_vcpu_destroy(s, v->core);
-		model_account_forget(s->model, &v->account);
+		s->backend->vcpu_close(v);
 		s->processor[v->home].vcpus--;
 	}
 	free(vm->vcpus);
 }
 
-/* Takes a VM that is only partly made, too. */
+/* From here on it is this thread's alone: a vCPU's own may want the lock to come to its end. */
+static void withdraw(struct vmm *s, struct vmm_vm *vm)
+{
+	if (vm->state.state == ENGINE_STATE_RUNNING)
+		vmm_set_state(vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
+	if (s->locked != vm)
+		return;
+	vmm_quiesce(vm);
+	vmm_unlock(s);
+}
+
 void vmm_vm_free(struct vmm *s, struct vmm_vm *vm)
 {
 	size_t at = position(s, vm->id), i;
 
-	if (vm->state.state == ENGINE_STATE_RUNNING)
-		vmm_set_state(s, vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
+	withdraw(s, vm);
 	if (at < s->vm_count && s->vms[at] == vm) {
 		s->vm_count--;
 		memmove(&s->vms[at], &s->vms[at + 1], (s->vm_count - at) * sizeof(*s->vms));
@@ -93,24 +92,36 @@ void vmm_vm_free(struct vmm *s, struct vmm_vm *vm)
 	queue_forget(&s->queue, &vm->console_queued);
 	vmm_trace_forget(s, vm);
 	free_vcpus(s, vm);
-	if (vm->core) {
-		s->table_bytes -= core_as_table_bytes(core_vm_as(vm->core));
-		core_vm_destroy(vm->core);
+	vmm_notices_forget(vm);
+	if (vm->back) {
+		s->table_bytes -= s->backend->table_bytes(vm);
+		s->backend->vm_close(vm);
 	}
 	vmm_slots_free(s, vm);
 	console_fini(&vm->console);
 	vmm_blob_put(s, vm->image);
 	for (i = 0; i < ENGINE_MAX_MODULES; i++)
 		vmm_blob_put(s, vm->module[i]);
+	pthread_mutex_destroy(&vm->lock);
 	free(vm);
 }
 
 /* --- states -------------------------------------------------------------------------------- */
 
-static void run(struct vmm *s, struct vmm_vm *vm)
+void vmm_quiesce(struct vmm_vm *vm)
+{
+	uint32_t i;
+
+	for (i = 0; i < vm->vcpu_count; i++) {
+		vmm_hold(&vm->vcpus[i]);
+		vmm_release(&vm->vcpus[i]);
+	}
+}
+
+static void run(struct vmm_vm *vm)
 {
 	vm->has_run = true;
-	vmm_set_state(s, vm, ENGINE_STATE_RUNNING, ENGINE_REASON_STARTED);
+	vmm_set_state(vm, ENGINE_STATE_RUNNING, ENGINE_REASON_STARTED);
 }
 
 /* After a former run: the RAM is as new. */
@@ -120,7 +131,7 @@ static int run_again(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply)
 
 	vmm_reset_devices(vm);
 	if (!err)
-		run(s, vm);
+		run(vm);
 	return err;
 }
 
@@ -137,40 +148,62 @@ int vmm_vm_start(struct vmm *s, struct vmm_vm *vm, const struct queue_request *r
 	if (!vm->config.has_image)
 		return vmm_fail(reply, -EINVAL, ENGINE_FIELD_IMAGE, 0,
 				"the VM has no image to start; create it with one");
+	/* What ended it may have been one of its vCPUs: the others may not have left yet. */
+	vmm_quiesce(vm);
 	if (!vm->has_run) {
-		run(s, vm);
+		run(vm);
 		return 0;
 	}
 	err = vmm_boot_load(s, vm, true, run_again, reply);
 	return err || reply->job ? err : run_again(s, vm, reply);
 }
 
-/* Between two quanta no vCPU is in its guest: the pause holds at once. */
+/* The pause holds when it is complete. An exit that was on its way may have ended the VM. */
 int vmm_vm_pause(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 		 struct vmm_reply *reply)
 {
+	(void)s;
 	(void)rq;
 	(void)reply;
-	vmm_set_state(s, vm, ENGINE_STATE_PAUSED, ENGINE_REASON_USER);
+	vmm_set_state(vm, ENGINE_STATE_PAUSED, ENGINE_REASON_USER);
+	vmm_quiesce(vm);
 	return 0;
+}
+
+/* Its last vCPU halted in the pause, and nothing has woken one since. */
+static bool can_never_run(const struct vmm_vm *vm)
+{
+	uint32_t i;
+
+	for (i = 0; i < vm->vcpu_count; i++)
+		if (vm->vcpus[i].run == VMM_VCPU_READY)
+			return false;
+	return vm->halt.due;
 }
 
 int vmm_vm_resume(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 		  struct vmm_reply *reply)
 {
+	(void)s;
 	(void)rq;
 	(void)reply;
-	vmm_set_state(s, vm, ENGINE_STATE_RUNNING, ENGINE_REASON_USER);
+	if (can_never_run(vm))
+		vmm_end_halted(vm);
+	else
+		vmm_set_state(vm, ENGINE_STATE_RUNNING, ENGINE_REASON_USER);
 	return 0;
 }
 
 int vmm_vm_stop(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 		struct vmm_reply *reply)
 {
+	(void)s;
 	(void)rq;
 	(void)reply;
-	if (vm->state.state != ENGINE_STATE_SHUTOFF)
-		vmm_set_state(s, vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
+	if (vm->state.state != ENGINE_STATE_SHUTOFF) {
+		vmm_set_state(vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
+		vmm_quiesce(vm);
+	}
 	return 0;
 }
 
@@ -181,6 +214,6 @@ int vmm_vm_stop(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq
 int vmm_vm_reset(struct vmm *s, struct vmm_vm *vm, const struct queue_request *rq,
 		 struct vmm_reply *reply)
 {
-	vmm_set_state(s, vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
+	vmm_set_state(vm, ENGINE_STATE_SHUTOFF, ENGINE_REASON_USER);
 	return vmm_vm_start(s, vm, rq, reply);
 }

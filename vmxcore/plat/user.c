@@ -4,6 +4,7 @@
 
 #include "plat/copy.h"
 #include "plat/guard.h"
+#include "plat/shared.h"
 
 #include <fcntl.h>
 #include <linux/mman.h>
@@ -672,40 +673,82 @@ static int map_file(struct plat *p, struct plat_mem *m, int fd, uint64_t file_of
 	return 0;
 }
 
-static int map_kind(struct plat *p, struct plat_mem *m, enum plat_mem_kind kind, int fd,
-		    uint64_t file_offset)
+/* Memory that the process has mapped already. */
+struct adoption {
+	struct plat *p;
+	struct plat_mem *m;
+	uint64_t offset; /* in the slot, of the next piece */
+};
+
+/*
+ * mremap() of nothing, made larger: the same pages a second time. It chooses the place, for
+ * where it is told one it unmaps that first, and may fail afterwards.
+ */
+static int adopt_piece(void *ctx, uintptr_t at, uint64_t bytes)
 {
-	switch (kind) {
+	struct adoption *a = ctx;
+	uint64_t step = a->m->order ? VMX_PAGE_SIZE : bytes;
+	uint8_t *again = mremap((void *)at, 0, bytes, MREMAP_MAYMOVE);
+
+	if (again == MAP_FAILED)
+		return errno == EINVAL ? -EOPNOTSUPP : -errno;
+	for (uint64_t done = 0; done < bytes; done += step, a->offset += step) {
+		void *to = a->p->base + mem_hpa(a->m, a->offset);
+
+		if (mremap(again + done, step, step, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to) {
+			int rc = -errno;
+
+			munmap(again + done, bytes - done);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+static int map_adopted(struct plat *p, struct plat_mem *m, void *address)
+{
+	struct adoption a = {.p = p, .m = m};
+	int rc = plat_guard_add(p->base, p->cfg.arena_bytes);
+
+	return rc ? rc : plat_shared_pieces((uintptr_t)address, m->size, adopt_piece, &a);
+}
+
+/* Where a slot's memory comes from. */
+struct source {
+	enum plat_mem_kind kind;
+	int fd;
+	uint64_t file_offset;
+	void *address; /* not NULL: mapped there, instead of all that */
+};
+
+static int map_source(struct plat *p, struct plat_mem *m, const struct source *from)
+{
+	if (from->address)
+		return map_adopted(p, m, from->address);
+	switch (from->kind) {
 	case PLAT_MEM_ANON:
 		return map_anon(p, m->first, m->size, MAP_NORESERVE);
 	case PLAT_MEM_HUGE_2M:
 		return map_huge(p, m);
 	case PLAT_MEM_FILE:
-		return map_file(p, m, fd, file_offset);
+		return map_file(p, m, from->fd, from->file_offset);
 	}
 	return -EINVAL;
 }
 
-int plat_mem_create(struct plat *p, enum plat_mem_kind kind, uint64_t size, int fd,
-		    uint64_t file_offset, struct plat_mem **ret)
+/* size is right. */
+static int mem_new(struct plat *p, uint64_t size, const struct source *from, struct plat_mem **ret)
 {
 	struct plat_mem *m;
 	int rc;
 
-	if (size == 0 || size % VMX_PAGE_SIZE != 0)
-		return -EINVAL;
-	if (kind == PLAT_MEM_FILE) {
-		rc = check_file(fd, file_offset, size);
-		if (rc)
-			return rc;
-	}
 	if (size > p->cfg.arena_bytes)
 		return -ENOMEM;
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return -ENOMEM;
 	m->size = size;
-	m->file = kind == PLAT_MEM_FILE;
+	m->file = from->address || from->kind == PLAT_MEM_FILE;
 
 	pthread_mutex_lock(&p->lock);
 	rc = p->cfg.scatter ? shuffle(p, m) : 0;
@@ -714,7 +757,7 @@ int plat_mem_create(struct plat *p, enum plat_mem_kind kind, uint64_t size, int 
 	rc = piece_take(p, size, alignment_for(size), &m->first);
 	if (rc)
 		goto fail;
-	rc = map_kind(p, m, kind, fd, file_offset);
+	rc = map_source(p, m, from);
 	if (rc) {
 		unmap(p, m->first, size);
 		piece_give(p, m->first, size);
@@ -731,6 +774,33 @@ fail:
 	free(m->order);
 	free(m);
 	return rc;
+}
+
+int plat_mem_create(struct plat *p, enum plat_mem_kind kind, uint64_t size, int fd,
+		    uint64_t file_offset, struct plat_mem **ret)
+{
+	const struct source from = {.kind = kind, .fd = fd, .file_offset = file_offset};
+	int rc;
+
+	if (size == 0 || size % VMX_PAGE_SIZE != 0)
+		return -EINVAL;
+	if (kind == PLAT_MEM_FILE) {
+		rc = check_file(fd, file_offset, size);
+		if (rc)
+			return rc;
+	}
+	return mem_new(p, size, &from, ret);
+}
+
+int plat_mem_adopt(struct plat *p, void *address, uint64_t size, struct plat_mem **ret)
+{
+	const struct source from = {.address = address};
+	uintptr_t at = (uintptr_t)address;
+
+	if (size == 0 || size % VMX_PAGE_SIZE != 0 || at % VMX_PAGE_SIZE != 0 ||
+	    vmx_range_bad(at, size))
+		return -EINVAL;
+	return address ? mem_new(p, size, &from, ret) : -EFAULT;
 }
 
 void plat_mem_destroy(struct plat *p, struct plat_mem *m)

@@ -56,6 +56,15 @@ enum plat_mem_kind {
  */
 int plat_mem_create(struct plat *p, enum plat_mem_kind kind, uint64_t size, int fd,
 		    uint64_t file_offset, struct plat_mem **ret);
+/*
+ * Memory that this process has mapped already, shared and for writing: [address, address +
+ * size) in one or more such mappings. It and the slot are the same pages from then on, and
+ * remain so when the caller's mapping goes. What is truncated is as above. -EINVAL address
+ * or size (multiples of 4096), -EFAULT not mapped, not for writing, or behind the end of its
+ * file, -EOPNOTSUPP private or huge pages, -ENOMEM. Other threads leave the range alone
+ * meanwhile.
+ */
+int plat_mem_adopt(struct plat *p, void *address, uint64_t size, struct plat_mem **ret);
 /* The caller has seen to it that nothing maps it any more. */
 void plat_mem_destroy(struct plat *p, struct plat_mem *m);
 /* Copies between a slot and a buffer; -ERANGE outside. */

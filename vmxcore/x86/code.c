@@ -287,7 +287,7 @@ static void block_decode(struct x86_cpu *cpu, struct x86_block *b, const uint8_t
 		struct x86_op *op = &b->ops[b->n];
 
 		for (unsigned i = 0; i < avail; i++)
-			bytes[i] = *(const volatile uint8_t *)(host + off + i);
+			bytes[i] = __atomic_load_n(host + off + i, __ATOMIC_RELAXED);
 		if (!x86_decode(cpu->decoder, cpu->mode, bytes, avail, off, op, in))
 			break; /* goes on in the next page */
 		live[b->n] = (struct x86_live){in->no_flags, in->sets_flags, in->transparent};

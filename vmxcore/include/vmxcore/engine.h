@@ -365,13 +365,22 @@ struct engine_tlb_stats {
 	uint64_t walk_refs_histogram[64];
 };
 
+enum engine_tlb_structure {
+	ENGINE_TLB_I1,	/* first level, instructions */
+	ENGINE_TLB_D1,	/* first level, data */
+	ENGINE_TLB_L2,	/* second level, shared */
+	ENGINE_TLB_PSC, /* paging-structure caches */
+	ENGINE_TLB_GPA, /* guest-physical mappings */
+	ENGINE_TLB_STRUCTURES
+};
+
 /* vm 0: every VM. */
 struct engine_tlb_entries_req {
 	uint32_t processor;
 	uint32_t max; /* at most 65536 */
 	uint64_t skip;
 	int32_t vpid;	     /* < 0: every tag */
-	uint32_t structures; /* bits as enum model_tlb_structure; 0: all */
+	uint32_t structures; /* bits 1 << enum engine_tlb_structure; 0: all */
 };
 
 struct engine_tlb_entry {

@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The vmx engine over a device that is a fake: what probing says, what a configuration may
+ * ask for, and that whatever fails on the way leaves nothing behind.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <vmxcore/engine.h>
+
+#include "fake_device.h"
+
+#define PATIENCE_MS 60000
+#define MIB (UINT64_C(1) << 20)
+
+static const struct fake_device good = {
+	.info = {.abi = VMXCORE_ABI,
+		 .capabilities = VMXCORE_CAP_EPT_2M | VMXCORE_CAP_EPT_AD | VMXCORE_CAP_VPID,
+		 .processors = 4,
+		 .max_vcpus_per_vm = 64,
+		 .max_slots_per_vm = 1024,
+		 .max_operations = 65536,
+		 .max_slot_bytes = UINT64_C(1) << 40,
+		 .invalidations = 0x3f,
+		 .vpid_limit = 65535},
+};
+
+/* --- probing ------------------------------------------------------------------------------ */
+
+static struct engine_info probe(void)
+{
+	struct engine_info info;
+
+	for (size_t i = 0; i < engine_count(); i++) {
+		assert_int_equal(engine_probe(i, &info), 0);
+		if (strcmp(info.name, "vmx") == 0)
+			return info;
+	}
+	fail_msg("there is no engine vmx");
+	return info;
+}
+
+struct probe_case {
+	const char *what;
+	bool no_vmx;
+	int open_error, info_error;
+	uint32_t abi;  /* 0: this one */
+	unsigned mode; /* of the device's file; 0: it can't be asked for */
+	const char *reason, *advice;
+};
+
+static const struct probe_case probe_cases[] = {
+	{"no VT-x", .no_vmx = true, .reason = "no vmx flag", .advice = "enable VT-x"},
+	{"no module", .open_error = -ENOENT, .reason = "/dev/vmxcore is missing",
+	 .advice = "modprobe vmxcore"},
+	{"a node without a module", .open_error = -ENXIO, .reason = "nothing stands behind",
+	 .advice = "modprobe vmxcore"},
+	{"too many files", .open_error = -EMFILE, .reason = "too many open files",
+	 .advice = "LimitNOFILE"},
+	{"no permission, no group", .open_error = -EACCES, .mode = 0600,
+	 .reason = "user root's and group root's, mode 0600",
+	 .advice = "run it as user root, or let"},
+	{"no permission, a group", .open_error = -EACCES, .mode = 0660, .reason = "mode 0660",
+	 .advice = "member of group root"},
+	{"no permission, no look", .open_error = -EPERM, .reason = "may not open /dev/vmxcore",
+	 .advice = "permissions"},
+	{"another error", .open_error = -ELOOP, .reason = "opening /dev/vmxcore: ", .advice = ""},
+	{"a newer module", .abi = 7, .reason = "speaks ABI 7, this daemon ABI 1",
+	 .advice = "of one version"},
+	{"an older module", .info_error = -ENOTTY, .reason = "does not know this daemon's ABI 1",
+	 .advice = "of one version"},
+	{"KVM runs", .info_error = -EBUSY, .reason = "in use by another hypervisor",
+	 .advice = "stop its VMs"},
+	{"switched off", .info_error = -ENODEV, .reason = "the firmware has VT-x switched off",
+	 .advice = "firmware's setup"},
+	{"an old processor", .info_error = -ENOTSUP, .reason = "lacks a VMX control",
+	 .advice = "INVEPT"},
+	{"VMXON fails", .info_error = -EIO, .reason = "VMXON failed", .advice = "log"},
+	{"shutting down", .info_error = -ESHUTDOWN, .reason = "on its way down", .advice = ""},
+	{"something else", .info_error = -EFAULT, .reason = "asking /dev/vmxcore: ", .advice = ""},
+};
+
+static void use_case(const struct probe_case *c)
+{
+	struct fake_device f = good;
+
+	f.no_vmx = c->no_vmx;
+	f.open_error = c->open_error;
+	f.stat_error = c->mode ? 0 : -EACCES;
+	f.stat.st_mode = S_IFCHR | c->mode;
+	f.info.abi = c->abi ? c->abi : VMXCORE_ABI;
+	f.fail_cmd = VMXCORE_GET_INFO;
+	f.fail_error = c->info_error;
+	fake_device_use(&f);
+}
+
+static void probing_says_why_not(void **state)
+{
+	const struct engine_config cfg = {0};
+	struct engine *e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(probe_cases) / sizeof(*probe_cases); i++) {
+		const struct probe_case *c = &probe_cases[i];
+		struct engine_info info;
+
+		use_case(c);
+		info = probe();
+		if (info.available || !strstr(info.reason, c->reason) ||
+		    !strstr(info.advice, c->advice) || (*info.advice && !*c->advice))
+			fail_msg("%s: available %u, \"%s\", \"%s\"", c->what, info.available,
+				 info.reason, info.advice);
+		assert_int_equal(engine_open("vmx", &cfg, &e), -ENODEV);
+		assert_int_equal(fake_device_counts().open, 0);
+		assert_int_equal(fake_device_counts().misused, 0);
+	}
+}
+
+static void probing_says_what_there_is(void **state)
+{
+	struct engine_info info;
+
+	(void)state;
+	fake_device_use(&good);
+	info = probe();
+	assert_int_equal(info.available, 1);
+	assert_string_equal(info.reason, "VT-x by /dev/vmxcore");
+	assert_string_equal(info.advice, "");
+	assert_int_equal(info.capabilities, ENGINE_CAP_EPT_4K | ENGINE_CAP_EPT_2M |
+						    ENGINE_CAP_EPT_AD | ENGINE_CAP_VPID);
+	assert_int_equal(info.processors, 0);
+	assert_int_equal(info.max_vcpus_per_vm, 64);
+	assert_true(info.max_memory_bytes >= 16 * MIB);
+	assert_string_equal(info.tlb_geometry, "");
+	assert_int_equal(fake_device_counts().open, 0);
+}
+
+/* --- opening ---------------------------------------------------------------------------------
+ */
+
+static const struct {
+	const char *what;
+	struct engine_config cfg;
+	int error;
+	uint32_t processors;
+} configs[] = {
+	{"nothing asked for", {0}, 0, 4},
+	{"as the daemon does", {.processors = 2, .vpid_limit = 65535, .tlb = "skylake"}, 0, 2},
+	{"soft's own wishes", {.seed = 7, .scatter = 1, .quantum = 1000}, 0, 4},
+	{"all processors", {.processors = 4}, 0, 4},
+	{"too many processors", {.processors = 5}, -EINVAL, 0},
+	{"hooks", {.unsafe_hooks = 1}, -EINVAL, 0},
+	{"a TLB", {.tlb = "none"}, -EINVAL, 0},
+	{"a limit that is not the module's", {.vpid_limit = 5}, -EINVAL, 0},
+};
+
+static void a_configuration_has_to_fit(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(configs) / sizeof(*configs); i++) {
+		struct engine_info info;
+		struct engine *e = NULL;
+		int err;
+
+		fake_device_use(&good);
+		err = engine_open("vmx", &configs[i].cfg, &e);
+		if (err != configs[i].error)
+			fail_msg("%s: %d", configs[i].what, err);
+		if (!err) {
+			engine_get_info(e, &info);
+			assert_int_equal(info.processors, configs[i].processors);
+			assert_int_equal(fake_device_counts().open, 1);
+			engine_close(e);
+		}
+		assert_int_equal(fake_device_counts().open, 0);
+	}
+}
+
+static void a_limit_of_the_module_may_be_named(void **state)
+{
+	const struct engine_config cfg = {.vpid_limit = 5};
+	struct fake_device f = good;
+	struct engine *e = NULL;
+
+	(void)state;
+	f.info.vpid_limit = 5;
+	fake_device_use(&f);
+	assert_int_equal(engine_open("vmx", &cfg, &e), 0);
+	engine_close(e);
+	assert_int_equal(fake_device_counts().open, 0);
+}
+
+/* --- requests -------------------------------------------------------------------------------- */
+
+static struct engine *open_good(const struct engine_config *cfg)
+{
+	static const struct engine_config none;
+	struct engine *e = NULL;
+
+	fake_device_use(&good);
+	assert_int_equal(engine_open("vmx", cfg ? cfg : &none, &e), 0);
+	return e;
+}
+
+/* Waits for an event of the type; the others go. */
+static struct engine_event await(struct engine *e, enum engine_event_type type)
+{
+	struct pollfd p = {.fd = engine_event_fd(e), .events = POLLIN};
+	struct engine_event ev;
+
+	for (;;) {
+		while (engine_next_event(e, &ev) == -EAGAIN)
+			if (poll(&p, 1, PATIENCE_MS) != 1)
+				fail_msg("no event came");
+		if (ev.type == (uint32_t)type)
+			return ev;
+		engine_event_release(&ev);
+	}
+}
+
+static struct engine_event call(struct engine *e, const struct engine_request *req, const int *fds,
+				size_t fd_count)
+{
+	struct engine_event ev;
+
+	assert_int_equal(engine_submit(e, req, NULL, 0, fds, fd_count), 0);
+	ev = await(e, ENGINE_EVENT_COMPLETION);
+	assert_int_equal(ev.op, req->op);
+	engine_event_release(&ev);
+	return ev;
+}
+
+static struct engine_event op(struct engine *e, uint64_t vm, enum engine_op what)
+{
+	const struct engine_request req = {.op = what, .vm = vm};
+
+	return call(e, &req, NULL, 0);
+}
+
+/* With an image, so that it can be started. */
+static struct engine_event create(struct engine *e, uint32_t vcpus, uint32_t processor)
+{
+	struct engine_request req = {.op = ENGINE_VM_CREATE};
+	struct engine_event ev;
+	int fd = memfd_create("image", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "\xf4", 1), 1);
+	req.u.create = (struct engine_vm_create){.memory_bytes = 4 * MIB,
+						 .vcpus = vcpus,
+						 .use_vpid = 1,
+						 .image_format = ENGINE_IMAGE_FLAT,
+						 .has_image = 1};
+	for (uint32_t i = 0; i < vcpus; i++)
+		req.u.create.processor[i] = processor;
+	ev = call(e, &req, &fd, 1);
+	close(fd);
+	return ev;
+}
+
+static const struct {
+	const char *what;
+	unsigned long cmd;
+	unsigned after;
+	int error;
+	const char *text;
+} failures[] = {
+	{"no VM", VMXCORE_CREATE_VM, 0, -ENOMEM, ""},
+	{"no CPUID", VMXCORE_SET_CPUID, 0, -ENOMEM, ""},
+	{"no EPTP", VMXCORE_VM_INFO, 0, -EFAULT, ""},
+	{"nothing pinned", VMXCORE_ADD_SLOT, 0, -EPERM, "LimitMEMLOCK="},
+	{"no vCPU", VMXCORE_CREATE_VCPU, 0, -ENOMEM, ""},
+	{"no third vCPU", VMXCORE_CREATE_VCPU, 2, -EMFILE, ""},
+	{"no registers", VMXCORE_SET_REGS, 0, -EINVAL, ""},
+	{"nothing mapped", VMXCORE_APPLY, 0, -ENOMEM, ""},
+};
+
+static void what_fails_leaves_nothing(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(failures) / sizeof(*failures); i++) {
+		struct engine *e = open_good(NULL);
+		struct engine_event ev;
+
+		fake_device_fail(failures[i].cmd, failures[i].error, failures[i].after);
+		ev = create(e, 3, ENGINE_ANY_PROCESSOR);
+		if (ev.error.code != failures[i].error || !strstr(ev.error.text, failures[i].text))
+			fail_msg("%s: %d, \"%s\"", failures[i].what, ev.error.code, ev.error.text);
+		if (fake_device_counts().open != 1)
+			fail_msg("%s: %u descriptors are left", failures[i].what,
+				 fake_device_counts().open - 1);
+		/* And the engine goes on. */
+		fake_device_fail(0, 0, 0);
+		ev = create(e, 3, ENGINE_ANY_PROCESSOR);
+		assert_int_equal(ev.error.code, 0);
+		assert_int_equal(fake_device_counts().open, 1 + 1 + 3);
+		engine_close(e);
+		assert_int_equal(fake_device_counts().open, 0);
+		assert_int_equal(fake_device_counts().misused, 0);
+	}
+}
+
+static void a_slot_that_is_not_pinned_is_none(void **state)
+{
+	struct engine *e = open_good(NULL);
+	struct engine_event ev = create(e, 1, ENGINE_ANY_PROCESSOR);
+	struct engine_request req = {.op = ENGINE_SLOT_ADD, .vm = ev.vm};
+	int fd = memfd_create("slot", MFD_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	req.u.slot_add =
+		(struct engine_slot_add){.size_bytes = 4096, .slot = 7, .kind = ENGINE_SLOT_FILE};
+	fake_device_fail(VMXCORE_ADD_SLOT, -EFAULT, 0);
+	ev = call(e, &req, &fd, 1);
+	assert_int_equal(ev.error.code, -EOPNOTSUPP);
+	assert_non_null(strstr(ev.error.text, "memfd"));
+	/* Its number is free again. */
+	fake_device_fail(0, 0, 0);
+	ev = call(e, &req, &fd, 1);
+	assert_int_equal(ev.error.code, 0);
+	req = (struct engine_request){.op = ENGINE_SLOT_REMOVE, .vm = req.vm};
+	req.u.slot_remove.slot = 7;
+	ev = call(e, &req, NULL, 0);
+	assert_int_equal(ev.error.code, 0);
+	assert_int_equal(fake_device_counts().removed_slots, 1);
+	close(fd);
+	engine_close(e);
+	assert_int_equal(fake_device_counts().open, 0);
+}
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+static void a_pause_takes_it_out(void **state)
+{
+	struct engine *e = open_good(NULL);
+	struct engine_event ev = create(e, 2, ENGINE_ANY_PROCESSOR);
+	uint64_t vm = ev.vm;
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		unsigned runs = fake_device_counts().runs;
+
+		ev = op(e, vm, i ? ENGINE_VM_RESUME : ENGINE_VM_START);
+		assert_int_equal(ev.error.code, 0);
+		assert_int_equal(ev.state.state, ENGINE_STATE_RUNNING);
+		/* vCPU 0 alone: the others wait for a start-up IPI. */
+		fake_device_await_runs(runs + 1);
+		ev = op(e, vm, ENGINE_VM_PAUSE);
+		assert_int_equal(ev.error.code, 0);
+	}
+	ev = op(e, vm, ENGINE_VM_RESUME);
+	assert_int_equal(ev.error.code, 0);
+	/* It runs when the engine goes. */
+	engine_close(e);
+	assert_int_equal(fake_device_counts().open, 0);
+	assert_int_equal(fake_device_counts().misused, 0);
+	assert_true(fake_device_counts().kicks > 0);
+}
+
+static struct engine_state_info crash(struct engine *e, uint64_t vm)
+{
+	struct engine_event ev = op(e, vm, ENGINE_VM_START);
+
+	assert_int_equal(ev.error.code, 0);
+	while (ev.state.state != ENGINE_STATE_CRASHED)
+		ev = await(e, ENGINE_EVENT_STATE);
+	return ev.state;
+}
+
+/* Where it may run, what VMXCORE_RUN says, and what comes of it. */
+static const struct {
+	const char *what;
+	uint32_t processor;
+	int error;
+	uint32_t absent_from;
+	const char *report;
+	unsigned binds;
+	uint32_t bind[4];
+} lost[] = {
+	{"floating",
+	 ENGINE_ANY_PROCESSOR,
+	 -ENODEV,
+	 0,
+	 "no processor that it may run on",
+	 4,
+	 {0, 1, 2, 3}},
+	{"pinned", 2, -ENODEV, 0, "its processor 2 is not in VMX operation", 1, {2}},
+	{"pinned to one that is gone", 3, 0, 3, "its processor 3 is not in VMX operation", 1, {3}},
+	{"a defect", ENGINE_ANY_PROCESSOR, -EFAULT, 0, "Bad address (error 14)", 0, {0}},
+};
+
+static void one_that_cannot_run_ends_its_vm(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(lost) / sizeof(*lost); i++) {
+		struct fake_device f = good;
+		struct engine *e = NULL;
+		struct engine_state_info st;
+		struct fake_counts counts;
+		uint64_t vm;
+
+		f.absent_from = lost[i].absent_from;
+		fake_device_use(&f);
+		assert_int_equal(engine_open("vmx", &(struct engine_config){0}, &e), 0);
+		vm = create(e, 1, lost[i].processor).vm;
+		fake_device_fail(VMXCORE_RUN, lost[i].error, 0);
+		st = crash(e, vm);
+		if (st.reason != ENGINE_REASON_INTERNAL || !strstr(st.report, lost[i].report))
+			fail_msg("%s: reason %u, \"%s\"", lost[i].what, st.reason, st.report);
+		counts = fake_device_counts();
+		if (counts.binds != lost[i].binds ||
+		    memcmp(counts.bind, lost[i].bind, counts.binds * sizeof(*counts.bind)) != 0)
+			fail_msg("%s: bound %u times, first to %u", lost[i].what, counts.binds,
+				 counts.bind[0]);
+		/* It can be tried again. */
+		st = crash(e, vm);
+		assert_int_equal(st.reason, ENGINE_REASON_INTERNAL);
+		engine_close(e);
+		assert_int_equal(fake_device_counts().open, 0);
+		assert_int_equal(fake_device_counts().misused, 0);
+	}
+}
+
+static void with_fewer_processors_each_stays_at_home(void **state)
+{
+	const struct engine_config two = {.processors = 2};
+	struct engine *e = open_good(&two);
+	uint64_t vm = create(e, 1, ENGINE_ANY_PROCESSOR).vm;
+	struct engine_state_info st;
+
+	(void)state;
+	fake_device_fail(VMXCORE_RUN, -ENODEV, 0);
+	st = crash(e, vm);
+	assert_non_null(strstr(st.report, "its processor 0 is not in VMX operation"));
+	assert_int_equal(fake_device_counts().binds, 1);
+	engine_close(e);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(probing_says_why_not),
+		cmocka_unit_test(probing_says_what_there_is),
+		cmocka_unit_test(a_configuration_has_to_fit),
+		cmocka_unit_test(a_limit_of_the_module_may_be_named),
+		cmocka_unit_test(what_fails_leaves_nothing),
+		cmocka_unit_test(a_slot_that_is_not_pinned_is_none),
+		cmocka_unit_test(a_pause_takes_it_out),
+		cmocka_unit_test(one_that_cannot_run_ends_its_vm),
+		cmocka_unit_test(with_fewer_processors_each_stays_at_home),
+	};
+
+	return cmocka_run_group_tests_name("vmx", tests, NULL, NULL);
+}
