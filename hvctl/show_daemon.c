@@ -18,9 +18,10 @@ static void print_words(FILE *out, int indent, struct json_object *obj, const ch
 	text_wrap(out, indent, line);
 }
 
+#define ENGINE_INDENT 14 /* of what is told of an engine */
+
 static void show_engine(const struct hvctl_context *ctx, struct json_object *e)
 {
-	static const char *const label = "              ";
 	const char *mark = field_bool(e, "taken")	? "in use"
 			   : field_bool(e, "available") ? "available"
 							: "not available";
@@ -30,14 +31,14 @@ static void show_engine(const struct hvctl_context *ctx, struct json_object *e)
 	fprintf(ctx->out, "%s%s%s: %s\n", text_style(ctx->colour, STYLE_BOLD),
 		field_text(e, "name", "?"), text_style(ctx->colour, STYLE_NONE), mark);
 	fprintf(ctx->out, "  why         ");
-	text_wrap(ctx->out, (int)strlen(label), field_text(e, "reason", ""));
+	text_wrap(ctx->out, ENGINE_INDENT, field_text(e, "reason", ""));
 	if (advice && *advice) {
 		fprintf(ctx->out, "  to change   ");
-		text_wrap(ctx->out, (int)strlen(label), advice);
+		text_wrap(ctx->out, ENGINE_INDENT, advice);
 	}
 	if (field_items(e, "capabilities")) {
 		fprintf(ctx->out, "  can do      ");
-		print_words(ctx->out, (int)strlen(label), e, "capabilities");
+		print_words(ctx->out, ENGINE_INDENT, e, "capabilities");
 	}
 	if (field_object(e, "processors"))
 		fprintf(ctx->out, "  processors  %s\n", text_member(number, e, "processors"));
@@ -93,6 +94,20 @@ static void show_state_dir(const struct hvctl_context *ctx, struct json_object *
 			text_style(ctx->colour, STYLE_NONE));
 }
 
+/* The one in use, why it is, and what keeps the others from it. */
+static void show_choice(const struct hvctl_context *ctx, struct json_object *result)
+{
+	show_engine(ctx, field_object(result, "engine"));
+	fprintf(ctx->out, "  taken       ");
+	text_wrap(ctx->out, ENGINE_INDENT, field_text(result, "engine_choice", "?"));
+	for (size_t i = 0; i < field_items(result, "engines"); i++) {
+		struct json_object *e = field_item(result, "engines", i);
+
+		if (!field_bool(e, "taken"))
+			show_engine(ctx, e);
+	}
+}
+
 static void show_info(struct hvctl_call *call, struct json_object *result)
 {
 	const struct hvctl_context *ctx = call->ctx;
@@ -106,7 +121,7 @@ static void show_info(struct hvctl_call *call, struct json_object *result)
 		field_bool(result, "unsafe_hooks") ? ", UNSAFE HOOKS: invalidations can be left out"
 						   : "");
 	show_state_dir(ctx, result);
-	show_engine(ctx, field_object(result, "engine"));
+	show_choice(ctx, result);
 	fputc('\n', ctx->out);
 	show_limits(ctx, field_object(result, "limits"));
 }

@@ -207,6 +207,8 @@ const char *config_text(const struct config *c, const struct config_option *o,
 		snprintf(buf, CONFIG_TEXT_LEN, "%s", config_words(o)[v]);
 	else if (o->kind == CONFIG_FLAG)
 		snprintf(buf, CONFIG_TEXT_LEN, "%s", v ? "yes" : "no");
+	else if (!v && o->min) /* no value that can be given */
+		snprintf(buf, CONFIG_TEXT_LEN, "unset");
 	else
 		snprintf(buf, CONFIG_TEXT_LEN, o->kind == CONFIG_MODE ? "0%" PRIo64 : "%" PRIu64,
 			 v);

@@ -46,7 +46,7 @@ static void describe(char *text, size_t size, const struct config_option *o, con
 		snprintf(limits, sizeof(limits), ", %" PRIu64 " to %" PRIu64, o->min, o->max);
 	if (*o->dflt)
 		snprintf(dflt, sizeof(dflt), " (default %s)", o->dflt);
-	else if (o->kind == CONFIG_U64 || o->kind == CONFIG_SIZE)
+	else if (o->kind == CONFIG_U32 || o->kind == CONFIG_U64 || o->kind == CONFIG_SIZE)
 		snprintf(dflt, sizeof(dflt), " (default the engine's)");
 	snprintf(text, size, "%s%s%s%s", o->doc, limits, dflt, end);
 }
@@ -148,11 +148,27 @@ static void print_state_dir(FILE *out, const char *path)
 		fprintf(out, "definitions of VMs: not stored; every VM ends with the daemon\n");
 }
 
+/* An engine is opened as the daemon would: only then it is known to take these options. */
+static int print_engines(FILE *out, const struct hvd_config *values)
+{
+	struct engines engines;
+	struct engine *engine = NULL;
+	int r = engines_open(&engines, values->engine, &values->engine_config, &engine);
+
+	if (!r)
+		engine_close(engine);
+	for (size_t i = 0; i < engines.count; i++)
+		print_engine(out, &engines.engine[i], i == engines.taken);
+	if (r)
+		fprintf(out, "no engine can be used\n");
+	else
+		fprintf(out, "engine %s is taken: %s\n", engines.engine[engines.taken].name,
+			engines.why);
+	return r;
+}
+
 int check_print(FILE *out, const struct config *c, const char *path)
 {
-	struct engine_info taken, info;
-	int r;
-
 	if (path)
 		fprintf(out, "%s: valid\n", path);
 	else
@@ -160,11 +176,5 @@ int check_print(FILE *out, const struct config *c, const char *path)
 	log_set_level(LOG_LEVEL_ERROR); /* a missing group is told of below */
 	print_access(out, &c->values);
 	print_state_dir(out, c->values.state_dir);
-	r = hvd_choose_engine(c->values.engine, &taken);
-	for (size_t i = 0; i < engine_count(); i++)
-		if (!engine_probe(i, &info))
-			print_engine(out, &info, !r && !strcmp(info.name, taken.name));
-	if (r)
-		fprintf(out, "no engine can be used\n");
-	return r ? 1 : 0;
+	return print_engines(out, &c->values) ? 1 : 0;
 }

@@ -45,50 +45,13 @@ uint64_t hvd_now_us(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-/* The first that is available, unless one is named. */
-int hvd_choose_engine(const char *name, struct engine_info *ret)
-{
-	struct engine_info info;
-
-	for (size_t i = 0; i < engine_count(); i++) {
-		if (engine_probe(i, &info))
-			continue;
-		if (name ? strcmp(info.name, name) != 0 : !info.available)
-			continue;
-		if (!info.available) {
-			log_error("engine %s is not available: %s%s%s", name, info.reason,
-				  *info.advice ? "; " : "", info.advice);
-			return -ENODEV;
-		}
-		*ret = info;
-		return 0;
-	}
-	if (!name) {
-		log_error("no engine is available");
-		return -ENODEV;
-	}
-	log_error("there is no engine %s", name);
-	for (size_t i = 0; i < engine_count(); i++)
-		if (!engine_probe(i, &info))
-			log_info("engine %s is %savailable: %s", info.name,
-				 info.available ? "" : "not ", info.reason);
-	return -ENOENT;
-}
-
 static int open_engine(struct hvd *h)
 {
-	struct engine_info info;
-	int r = hvd_choose_engine(h->config.engine, &info);
+	int r = engines_open(&h->engines, h->config.engine, &h->config.engine_config, &h->engine);
 
-	if (r)
-		return r;
-	r = engine_open(info.name, &h->config.engine_config, &h->engine);
-	if (r) {
-		log_error("engine %s can't be opened: %s", info.name, strerror(-r));
-		return r;
-	}
-	engine_get_info(h->engine, &h->engine_info);
-	return 0;
+	if (!r)
+		h->engine_info = h->engines.engine[h->engines.taken];
+	return r;
 }
 
 void hvd_set_access(struct hvd *h)
@@ -121,8 +84,9 @@ int hvd_start(struct hvd *h, const struct hvd_config *config)
 	if (!r)
 		r = server_start(h);
 	if (!r)
-		log_info("%s on engine %s, %u processors: %s", h->config.socket,
-			 h->engine_info.name, h->engine_info.processors, h->engine_info.reason);
+		log_info("%s on engine %s, %u processors: %s; %s", h->config.socket,
+			 h->engine_info.name, h->engine_info.processors, h->engine_info.reason,
+			 h->engines.why);
 	return r;
 }
 

@@ -4,6 +4,7 @@
 #define HVD_HVD_H
 
 #include "hvd/access.h"
+#include "hvd/engines.h"
 #include "proto/proto.h"
 #include <event2/event.h>
 #include <sys/types.h>
@@ -35,7 +36,7 @@ struct hvd_config {
 	/* May be NULL. Called often while stored definitions are read, before the socket is
 	 * there: how many of them are done. */
 	void (*loading)(size_t done, size_t total);
-	const char *engine; /* NULL: the first that is available */
+	const char *engine; /* NULL or "auto": the first that can be used */
 	struct engine_config engine_config;
 	struct hvd_bounds bounds;
 	uint32_t access;      /* enum access_mode; ACCESS_AUTO counts as ACCESS_PRIVATE */
@@ -54,7 +55,8 @@ struct hvd {
 	struct hvd_config config;
 	struct event_base *base;
 	struct engine *engine;
-	struct engine_info engine_info;
+	struct engine_info engine_info; /* of the one that is open */
+	struct engines engines;		/* as the start found them */
 	struct server *server;
 	struct requests *requests;
 	struct registry *registry;
@@ -72,12 +74,6 @@ extern const struct hvd_bounds hvd_default_bounds;
 
 /* h->rules from h->config. */
 void hvd_set_access(struct hvd *h);
-
-/*
- * The engine that a daemon of this configuration would run: *ret. -ENOENT: none of that name;
- * -ENODEV: it, or every one, is not available; the reasons have been logged.
- */
-int hvd_choose_engine(const char *name, struct engine_info *ret);
 
 /*
  * Opens the engine, then the socket. 0 or a negative errno; the reason has been logged.

@@ -27,9 +27,10 @@ static void print_words(FILE *out, const struct config_option *o)
 		fprintf(out, "%s%s", i ? " " : "", words[i]);
 	if (strcmp(o->name, "engine") != 0)
 		return;
+	fputs(ENGINES_AUTO, out);
 	for (size_t i = 0; i < engine_count(); i++)
 		if (!engine_probe(i, &info))
-			fprintf(out, "%s%s", i ? " " : "", info.name);
+			fprintf(out, " %s", info.name);
 }
 
 /* --- bash ---------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #include "hvd/call.h"
 #include "hvd/conn.h"
 #include "hvd/events.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,6 +55,21 @@ static bool describe_engine(struct call *c, const struct engine_info *info, bool
 static void no_memory(struct call *c)
 {
 	call_failf(c, PROTO_ERROR_NO_MEMORY, "", "out of memory for the reply");
+}
+
+static bool describe_engines(struct call *c, struct proto_daemon_info *info)
+{
+	const struct engines *e = &c->hvd->engines;
+
+	info->engine_choice = proto_strdup(&c->arena, e->why);
+	info->engines = proto_alloc(&c->arena, e->count, sizeof(*info->engines));
+	if (!info->engine_choice || !info->engines)
+		return false;
+	for (size_t i = 0; i < e->count; i++)
+		if (!describe_engine(c, &e->engine[i], i == e->taken,
+				     &info->engines[info->engines_count++]))
+			return false;
+	return true;
 }
 
 void method_daemon_info(struct call *c)
@@ -110,10 +126,24 @@ void method_daemon_info(struct call *c)
 
 	if (h->store)
 		PROTO_SET(&info, state_dir, h->config.state_dir);
-	if (describe_engine(c, &h->engine_info, true, &info.engine))
+	if (describe_engine(c, &h->engine_info, true, &info.engine) && describe_engines(c, &info))
 		call_reply(c, &info);
 	else
 		no_memory(c);
+}
+
+/*
+ * One that has become available since the start, and would have been preferred: a running
+ * daemon does not change its engine.
+ */
+static void advise_restart(const struct hvd *h, struct engine_info *info, size_t i)
+{
+	const bool automatic = !h->config.engine || !strcmp(h->config.engine, ENGINES_AUTO);
+
+	if (info->available && i < h->engines.taken && !*info->advice)
+		snprintf(info->advice, sizeof(info->advice), "%s",
+			 automatic ? "restart hvd: it chooses its engine when it starts"
+				   : "start hvd with --engine auto");
 }
 
 void method_engine_list(struct call *c)
@@ -132,6 +162,7 @@ void method_engine_list(struct call *c)
 		if (engine_probe(i, &info))
 			continue;
 		taken = !strcmp(info.name, c->hvd->engine_info.name);
+		advise_restart(c->hvd, &info, i);
 		if (!describe_engine(c, taken ? &c->hvd->engine_info : &info, taken,
 				     &list.engines[list.engines_count++])) {
 			no_memory(c);

@@ -68,6 +68,7 @@ class Files(unittest.TestCase):
         self.assertEqual(code, 0)
         self.assertIn(f"{self.conf}: valid", out)
         self.assertIn("engine soft: would be used\n  why: ", out)
+        self.assertIn("engine soft is taken: it was asked for\n", out)
         self.assertIn("role observe: root\n", out)
         self.assertRegex(out, "role operate: hvd-nobody-has-this .does not exist")
         self.assertIn("role admin: no group", out)
@@ -75,6 +76,11 @@ class Files(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("no engine can be used", out)
         self.assertIn("there is no engine none", err)
+        # options that no engine takes are found, too
+        code, out, err = run("--check", "--config", self.conf, "--tlb", "none-such")
+        self.assertEqual(code, 1)
+        self.assertIn("engine soft is not available: it does not take an option as it is: one of "
+                      "tlb; see", err)
         # an engine that is not available is told with its reason and what to do about it
         _, out, _ = run("--check", "--config", self.conf)
         self.assertRegex(out, r"engine vmx: (available|not available\n  why: .+)")
@@ -114,7 +120,7 @@ class Reload(unittest.TestCase):
                 self.assertEqual(limits["client_timeout_ms"], 9999)  # the command line's
                 log = daemon.log_text()
                 self.assertIn('connections is "9" now, it was "7"', log)
-                self.assertIn('processors stays "2": "5" needs a restart', log)
+                self.assertIn('processors stays "unset": "5" needs a restart', log)
                 self.assertEqual(c.call("daemon.info")["engine"]["processors"], 2)
                 self.assertIn("daemon.info", daemon.log_text())  # the level is in force
 

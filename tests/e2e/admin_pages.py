@@ -88,7 +88,7 @@ class Bash(unittest.TestCase):
                                (["--log-level", "=", "w"], ["warning"]),
                                (["--log-level", "="], ["error", "warning", "info", "debug"]),
                                (["--access", ""], ["auto", "private", "roles"]),
-                               (["--engine", "s"], ["soft"]), (["--vpid-limit", ""], []),
+                               (["--engine", ""], ["auto", "vmx", "soft"]), (["--vpid-limit", ""], []),
                                (["--admin-group", "roo"], ["root"]),
                                (["--config", "/etc/passw"], ["/etc/passwd"]),
                                (["--scatter", "--chec"], ["--check"])):

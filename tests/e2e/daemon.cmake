@@ -19,3 +19,8 @@ endforeach()
 set_tests_properties(e2e_daemon_crowd PROPERTIES LABELS "e2e;contract")
 # What it measures, others must not disturb.
 set_tests_properties(e2e_daemon_latency PROPERTIES RUN_SERIAL TRUE)
+
+add_test(NAME e2e_docs_engines
+  COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/docs_engines.py)
+set_tests_properties(e2e_docs_engines PROPERTIES LABELS e2e TIMEOUT 120
+  ENVIRONMENT "HVD_BUILD=${CMAKE_BINARY_DIR}")

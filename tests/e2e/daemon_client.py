@@ -15,6 +15,8 @@ import time
 
 BUILD = os.environ.get("HVD_BUILD", "build/release")
 HVD = os.path.join(BUILD, "hvd", "hvd")
+# The same, but vmx can be used without a device: over the module's ioctl layer in the program.
+HVD_VMX = os.path.join(BUILD, "tests", "hvd_vmx")
 # sanitizers slow a daemon down; nothing here measures time
 PATIENCE_S = float(os.environ.get("HVD_TEST_PATIENCE_S", "120"))
 
@@ -154,7 +156,8 @@ class MemFile:
 class Daemon:
     """hvd in a directory of its own; ends, by its process id, with the block."""
 
-    def __init__(self, *options, path=None, engine="soft"):
+    def __init__(self, *options, path=None, engine="soft", program=None):
+        self.program = program or (HVD_VMX if engine == "vmx" else HVD)
         self.options = options
         self.engine = engine
         self.dir = tempfile.mkdtemp(prefix="hvd-test-")
@@ -164,7 +167,7 @@ class Daemon:
 
     def start(self, env=None):
         self.process = subprocess.Popen(
-            [HVD, "--socket", self.path, "--engine", self.engine, *self.options],
+            [self.program, "--socket", self.path, "--engine", self.engine, *self.options],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             env={**os.environ, **(env or {})})
         deadline = time.monotonic() + PATIENCE_S

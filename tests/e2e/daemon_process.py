@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The daemon as a process: its options, its socket, its signals."""
 import os
+import re
 import shutil
 import signal
 import socket
@@ -8,13 +9,22 @@ import subprocess
 import tempfile
 import unittest
 
-from daemon_client import FLAT_SPIN, HVD, PATIENCE_S, Client, Daemon
+from daemon_client import FLAT_SPIN, HVD, HVD_VMX, PATIENCE_S, Client, Daemon
 
 
 def run(*options):
     r = subprocess.run([HVD, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                        timeout=PATIENCE_S)
     return r.returncode, r.stdout, r.stderr
+
+
+def why_no_vmx():
+    """A part of the reason why the engine vmx can't be used here; None: perhaps it can."""
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
+        flags = next((line.split() for line in f if line.startswith("flags")), [])
+    if "vmx" not in flags:
+        return "/proc/cpuinfo shows no vmx flag"
+    return None if os.path.exists("/dev/vmxcore") else "/dev/vmxcore is missing"
 
 
 class Options(unittest.TestCase):
@@ -61,6 +71,66 @@ class Options(unittest.TestCase):
                     self.assertEqual((code, out), (1, ""))
                     self.assertIn(said, err)
                     self.assertEqual(os.listdir(folder), [])
+
+    def test_engine_that_is_chosen(self):
+        """auto: vmx where it can be used, else soft; and it says why, to whom asks and in the log."""
+        lacks = why_no_vmx()
+        with Daemon(engine="auto") as daemon, daemon.client() as c:
+            info = c.call("daemon.info")
+            vmx, soft = info["engines"]
+            self.assertEqual((vmx["name"], soft["name"]), ("vmx", "soft"))
+            self.assertEqual(info["engine"], soft if soft["taken"] else vmx)
+            self.assertNotEqual(vmx["taken"], soft["taken"])
+            self.assertEqual(vmx["taken"], vmx["available"])
+            if lacks:
+                self.assertTrue(soft["taken"])
+                self.assertIn(lacks, vmx["reason"])
+            if soft["taken"]:
+                self.assertEqual(info["engine_choice"],
+                                 "auto: vmx is not available: " + vmx["reason"])
+                self.assertIn(f"hvd: engine vmx is not available: {vmx['reason']}; "
+                              f"{vmx['advice']}\n", daemon.log_text())
+            self.assertRegex(daemon.log_text(), re.escape(
+                f"on engine {info['engine']['name']}, ") + r"\d+ processors: " + re.escape(
+                f"{info['engine']['reason']}; {info['engine_choice']}\n"))
+
+    def test_engine_with_a_device(self):
+        """auto is vmx; what it does not take makes it soft, with the reason, or is an error."""
+        def start(*options):
+            with Daemon(*options, engine="auto", program=HVD_VMX) as daemon, daemon.client() as c:
+                return c.call("daemon.info"), daemon.log_text()
+
+        info, log = start()
+        self.assertEqual(info["engine"]["name"], "vmx")
+        self.assertEqual([e["taken"] for e in info["engines"]], [True, False])
+        self.assertIn("on engine vmx, 4 processors: ", log)
+        info, log = start("--unsafe-hooks")
+        self.assertEqual(info["engine"]["name"], "soft")
+        self.assertIn("unsafe-hooks", info["engines"][0]["reason"])
+        self.assertIn("unsafe-hooks", info["engine_choice"])
+        self.assertIn("hvd: warning: engine vmx is not available: ", log)
+        with tempfile.TemporaryDirectory() as folder:
+            r = subprocess.run([HVD_VMX, "--socket", os.path.join(folder, "s"), "--engine", "vmx",
+                                "--processors", "64"], stdin=subprocess.DEVNULL,
+                               capture_output=True, text=True, timeout=PATIENCE_S)
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("engine vmx is not available: it does not take an option as it is: one of "
+                      "processors; ", r.stderr)
+
+    def test_engine_that_is_asked_for(self):
+        """It, or none: with the reason, and what to do about it."""
+        with Daemon() as daemon, daemon.client() as c:
+            self.assertEqual(c.call("daemon.info")["engine_choice"], "it was asked for")
+            vmx = c.call("engine.list")["engines"][0]
+            self.assertNotIn("engine vmx", daemon.log_text())
+        if vmx["available"]:
+            self.skipTest("vmx can be used here")
+        with tempfile.TemporaryDirectory() as folder:
+            code, out, err = run("--socket", os.path.join(folder, "s"), "--engine", "vmx")
+            self.assertEqual((code, out), (1, ""))
+            self.assertIn(f"hvd: error: engine vmx is not available: {vmx['reason']}; "
+                          f"{vmx['advice']}\n", err)
+            self.assertEqual(os.listdir(folder), [])
 
     def test_options_arrive(self):
         with Daemon("--processors", "3", "--memory", "64M", "--vpid-limit", "9", "--scatter",

@@ -4,7 +4,8 @@ from hvctl_harness import *
 
 # Steps of one session. words, patterns that the output must have (in this order)
 SESSION = [
-    ("info", [r"^hvd \d+\.\d+", r"soft: in use", r"vcpus_per_vm +64 +vCPUs"]),
+    ("info", [r"^hvd \d+\.\d+", r"soft: in use", r"taken +it was asked for",
+              r"^vmx: (not )?available", r"vcpus_per_vm +64 +vCPUs"]),
     ("engines", [r"^soft: in use", r"can do +ept-4k"]),
     ("list", [r"no VMs: 'hvctl create"]),
     ("create demo {remap} --memory 64M --run", [r"^demo: running on soft", r"1 vCPU"]),

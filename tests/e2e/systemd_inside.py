@@ -3,6 +3,7 @@
 systemd_boot.py inside a container of its own, in the order of the names."""
 import json
 import os
+import resource
 import signal
 import subprocess
 import tempfile
@@ -14,6 +15,48 @@ PATIENCE_S = 60
 SOCKET = "/run/hvd/hvd.sock"
 HELLO = os.path.join(BUILD, "guests", "hello64.elf")
 CONFIG = "/etc/hvd/hvd.conf"
+
+
+# What the engines need, and what nobody is to have, tried from inside the unit's sandbox.
+SANDBOX = """
+import ctypes, errno, fcntl, json, mmap, os, resource, threading
+libc = ctypes.CDLL(None, use_errno=True)
+def tried(fn):
+    try:
+        fn()
+        return ""
+    except OSError as e:
+        return errno.errorcode[e.errno]
+def call(fn, *args):
+    if fn(*args) < 0:
+        raise OSError(ctypes.get_errno(), "")
+def memfd():
+    fd = os.memfd_create("ram", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 4 << 20)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+    mmap.mmap(fd, 4 << 20, mmap.MAP_SHARED)[:2] = b"ok"
+def lock():
+    m = mmap.mmap(-1, 32 << 20)
+    call(libc.mlock, ctypes.byref(ctypes.c_char.from_buffer(m)), ctypes.c_size_t(32 << 20))
+def threads():
+    go = threading.Event()
+    each = [threading.Thread(target=go.wait) for _ in range(200)]
+    [t.start() for t in each], go.set(), [t.join() for t in each]
+GET_INFO = 0x8040b700
+null = os.open("/dev/null", os.O_RDWR)
+done = {name: tried(fn) for name, fn in {
+    "memfd": memfd, "mlock": lock, "threads": threads,
+    "huge": lambda: mmap.mmap(-1, 2 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000),
+    "bind": lambda: os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1]),
+    "batch": lambda: os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0)),
+    "ioctl": lambda: fcntl.ioctl(null, GET_INFO, bytes(64)),
+    "real time": lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)),
+    "module": lambda: call(libc.syscall, 313, null, b"", 0),
+    "executable": lambda: mmap.mmap(-1, 4096, prot=7)}.items()}
+done["memlock"] = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+with open("/var/lib/hvd/sandbox", "w") as f:
+    json.dump(done, f)
+"""
 
 
 def run(*words, user=None, status=0, **options):
@@ -59,6 +102,12 @@ def eventually(what, check):
             return value
         time.sleep(0.05)
     raise AssertionError(f"{what}: not within {PATIENCE_S} s\n{journal_text()}")
+
+
+def may_raise_memlock():
+    """In a process of its own: a limit that was raised stays so."""
+    return not subprocess.run(["prlimit", "--memlock=unlimited:unlimited", "true"], check=False,
+                              stderr=subprocess.DEVNULL).returncode
 
 
 def main_pid():
@@ -216,7 +265,34 @@ class Systemd(unittest.TestCase):
         score = float(last.split(":")[1].split()[0])
         self.assertLess(score, 2.0, last)
 
-    def test_13_stop(self):
+    def test_13_sandbox(self):
+        """The unit as it is, but for the program: what the engines need, and no more."""
+        with open("/opt/hvd-sandbox.py", "w", encoding="ascii") as f:
+            f.write(SANDBOX)
+        drop_in = "/run/systemd/system/hvd.service.d/sandbox.conf"
+        os.makedirs(os.path.dirname(drop_in), exist_ok=True)
+        with open(drop_in, "w", encoding="ascii") as f:
+            f.write("[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\nExecStart=\n"
+                    "ExecStart=/usr/bin/python3 /opt/hvd-sandbox.py\n")
+        run("systemctl", "daemon-reload")
+        run("systemctl", "stop", "hvd.service")
+        run("systemctl", "start", "hvd.service")
+        os.unlink(drop_in)
+        run("systemctl", "daemon-reload")
+        with open("/var/lib/hvd/sandbox", encoding="ascii") as f:
+            done = json.load(f)
+        os.unlink("/var/lib/hvd/sandbox")
+        if done["huge"] == "ENOMEM":  # allowed, and there are none
+            done["huge"] = ""
+        self.assertEqual(show("LimitMEMLOCK"), "infinity")
+        if not may_raise_memlock():  # nor may the container's systemd: it gives what it has
+            done.update(memlock=resource.RLIM_INFINITY, mlock="")
+        self.assertEqual(done, {
+            "memfd": "", "mlock": "", "threads": "", "huge": "", "bind": "", "batch": "",
+            "ioctl": "ENOTTY", "memlock": -1, "real time": "EPERM", "module": "EPERM",
+            "executable": "EPERM"})
+
+    def test_14_stop(self):
         run("systemctl", "stop", "hvd.socket", "hvd.service")
         self.assertEqual(show("ActiveState"), "inactive")
         self.assertEqual(show("Result"), "success")

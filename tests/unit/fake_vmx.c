@@ -203,9 +203,39 @@ int hw_set_vmxe(struct hw_cpu *c, bool on)
 	return 0;
 }
 
-void hw_after_exit(struct hw_cpu *c)
+enum hw_result hw_vmread_fields(struct hw_cpu *c, const struct hw_field *fields, size_t count,
+				void *base, size_t *ret_done)
 {
+	enum hw_result r = HW_SUCCEED;
+	uint64_t value = 0;
+
+	for (*ret_done = 0; *ret_done < count && r == HW_SUCCEED; *ret_done += r == HW_SUCCEED) {
+		r = hw_vmread(c, fields[*ret_done].field, &value);
+		if (r == HW_SUCCEED)
+			hw_field_store(&fields[*ret_done], base, value);
+	}
+	return r;
+}
+
+enum hw_result hw_after_exit(struct hw_cpu *c, struct hw_exit *ret)
+{
+	const struct {
+		uint32_t field;
+		uint64_t *to;
+	} rows[] = {
+		{VMCS_EXIT_REASON, &ret->reason},
+		{VMCS_IDT_VECTORING_INFO, &ret->vectoring_info},
+		{VMCS_EXIT_INSTRUCTION_LENGTH, &ret->insn_length},
+		{VMCS_GUEST_INTERRUPTIBILITY, &ret->interruptibility},
+		{VMCS_GUEST_RIP, &ret->rip},
+		{VMCS_GUEST_RFLAGS, &ret->rflags},
+	};
+	enum hw_result r = HW_SUCCEED;
+
 	c->after_exits++;
+	for (size_t i = 0; i < VMX_ARRAY_SIZE(rows) && r == HW_SUCCEED; i++)
+		r = hw_vmread(c, rows[i].field, rows[i].to);
+	return r;
 }
 
 /* --- the VMCS -------------------------------------------------------------------------------- */

@@ -154,7 +154,7 @@ static void test_defaults(void **state)
 	assert_int_equal(config_init(&c), 0);
 	assert_memory_equal(&c.values.bounds, &hvd_default_bounds, sizeof(hvd_default_bounds));
 	assert_string_equal(c.values.socket, PROTO_SOCKET_DEFAULT);
-	assert_null(c.values.engine);
+	assert_string_equal(c.values.engine, ENGINES_AUTO);
 	assert_int_equal(c.log_level, LOG_LEVEL_INFO);
 	assert_int_equal(c.values.access, ACCESS_AUTO);
 	assert_int_equal(c.values.socket_mode, 0);
@@ -181,6 +181,7 @@ static const struct {
 	{"operate-group", "wheel", NULL},
 	{"admin-group", "kvm", NULL},
 	{"engine", "soft", NULL},
+	{"engine", "auto", NULL},
 	{"processors", "1", NULL},
 	{"processors", "64", NULL},
 	{"memory", "1M", "1048576"},
@@ -291,8 +292,8 @@ static void test_reload(void **state)
 	assert_string_equal(c.values.socket, PROTO_SOCKET_DEFAULT);
 	assert_int_equal(c.values.access, ACCESS_AUTO);
 	assert_int_equal(c.values.socket_mode, 0);
-	assert_null(c.values.engine);
-	assert_int_equal(c.values.engine_config.processors, 2);
+	assert_string_equal(c.values.engine, ENGINES_AUTO);
+	assert_int_equal(c.values.engine_config.processors, 0);
 	assert_int_equal(c.values.engine_config.unsafe_hooks, 0);
 	config_free(&c);
 }

@@ -351,6 +351,8 @@ static void test_replies_in_order(void **state)
 	expect(&c, "result.vm", "slow");
 	expect(&c, "result.state.name", "running");
 	expect(&c, "result.engine.name", "fake");
+	call(&c, "daemon.info", "{}");
+	expect(&c, "result.engine_choice", "it was asked for");
 	disconnect(&c);
 	disconnect(&other);
 }

@@ -29,7 +29,7 @@ static const unsigned long commands[] = {
 	VMXCORE_VM_INFO,    VMXCORE_COMPLETE_IO,
 };
 
-static uint64_t seed = UINT64_C(0x9e3779b97f4a7c15);
+static uint64_t seed;
 
 static uint64_t draw(void)
 {
@@ -58,7 +58,7 @@ static uint32_t likely_word(const uint8_t *memory, unsigned i)
 	}
 }
 
-void test_device_fuzz(unsigned count)
+void test_device_fuzz(unsigned count, uint64_t from)
 {
 	struct vmxcore_create_vm c = {.flags = 3};
 	struct vmxcore_create_vcpu v = {.index = 0};
@@ -68,6 +68,7 @@ void test_device_fuzz(unsigned count)
 	unsigned done = 0, succeeded = 0;
 	uint32_t words[WORDS_MAX + 64];
 
+	seed = from | 1;
 	if (fds[0] >= 0)
 		fds[1] = ioctl(fds[0], VMXCORE_CREATE_VM, &c);
 	if (fds[1] >= 0)
@@ -96,5 +97,6 @@ void test_device_fuzz(unsigned count)
 	for (int i = 2; i >= 0; i--)
 		close(fds[i]);
 	munmap(memory, MEMORY_BYTES);
-	say("fuzz: %u ioctls, %s succeeded", done, succeeded ? "some" : "none");
+	say("fuzz: %u ioctls from seed 0x%llx, %s succeeded", done, (unsigned long long)from,
+	    succeeded ? "some" : "none");
 }

@@ -42,6 +42,7 @@ static void start_timer(struct core_vcpu *v, uint64_t budget_ticks)
 	vcpu_set_control(v, VMCS_PIN_CONTROLS, &v->pin, pin);
 	vcpu_set_control(v, VMCS_EXIT_CONTROLS, &v->exit, exit);
 	v->timer_more = 0;
+	v->reload_timer = on && !caps->save_preemption_timer;
 	if (!on)
 		return;
 	v->timer_more = (budget_ticks >> caps->preemption_rate) + ((budget_ticks & mask) != 0);
@@ -75,6 +76,7 @@ static void link_active(struct core_vcpu *v, struct core_cpu *cpu)
 	if (cpu->active != NULL)
 		cpu->active->active_link = &v->active_next;
 	cpu->active = v;
+	v->hw = cpu->hw;
 	plat_store(&v->active_cpu, (int)cpu->id);
 }
 
@@ -225,9 +227,18 @@ enum exit_step exit_entry_failed(struct core_vcpu *v, struct core_run_exit *ret)
 	return exit_return(ret, CORE_RUN_ENTRY_FAILED);
 }
 
+/* What hw_after_exit() has read belongs to the register cache. */
+static void take_exit(struct core_vcpu *v)
+{
+	v->regs.rip = v->last.rip;
+	v->regs.rflags = v->last.rflags;
+	v->regs.interruptibility = (uint32_t)v->last.interruptibility;
+	v->have = REG_RIP | REG_RFLAGS | REG_INTERRUPTIBILITY;
+}
+
 static enum exit_step handle_exit(struct core_vcpu *v, struct core_run_exit *ret)
 {
-	uint32_t reason = (uint32_t)vcpu_vmread(v, VMCS_EXIT_REASON);
+	uint32_t reason = (uint32_t)v->last.reason;
 	uint32_t basic = reason & EXIT_REASON_BASIC_MASK;
 
 	ret->exit_reason = basic | (reason & EXIT_REASON_ENTRY_FAILURE);
@@ -239,19 +250,18 @@ static enum exit_step handle_exit(struct core_vcpu *v, struct core_run_exit *ret
 		return exit_entry_failed(v, ret);
 	core_stat_add(&v->stats, CORE_STAT_ENTRIES, 1);
 	v->launched = true;
-	v->have = 0;
-	event_after_exit(v);
+	take_exit(v);
+	if (v->events.chosen != NULL || v->last.vectoring_info & INTR_VALID)
+		event_after_exit(v);
 	return core_exit_handler(basic)(v, ret);
 }
 
-static enum exit_step enter_once(struct core_vcpu *v, struct core_cpu *cpu,
-				 struct core_run_exit *ret)
-{
-	enum hw_result r;
+/* --- before an entry ----------------------------------------------------------------------- */
 
-	ret->exit_reason = 0; /* of an exit that was handled */
+/* All that the VMCS and this processor need before an entry. */
+static void prepare(struct core_vcpu *v, struct core_cpu *cpu)
+{
 	prepare_tlb(v, cpu);
-	vcpu_write_host_state(v, false);
 	event_before_entry(v);
 	/* An event wakes; entry with HLT would let the processor wait in the guest. */
 	if (v->have & REG_ACTIVITY && v->regs.activity != ACTIVITY_ACTIVE) {
@@ -259,8 +269,30 @@ static enum exit_step enter_once(struct core_vcpu *v, struct core_cpu *cpu,
 		v->dirty |= REG_ACTIVITY;
 	}
 	vcpu_flush_regs(v);
-	if (v->pin & PIN_PREEMPTION_TIMER && !(v->exit & VMEXIT_SAVE_PREEMPTION_TIMER))
+	if (v->reload_timer)
 		vcpu_vmwrite(v, VMCS_PREEMPTION_TIMER, v->timer_value);
+}
+
+/*
+ * The same after an exit that was handled. Most leave nothing but a new RIP: where nothing
+ * else of what prepare() looks at can have changed in between, it need not look.
+ */
+static void prepare_again(struct core_vcpu *v, struct core_cpu *cpu)
+{
+	if (v->dirty != REG_RIP || event_waits(v) ||
+	    v->flush_tlb | v->load_pdptes | v->step_trap | v->reload_timer) {
+		prepare(v, cpu);
+		return;
+	}
+	v->dirty = 0;
+	vcpu_vmwrite(v, VMCS_GUEST_RIP, v->regs.rip);
+}
+
+static enum exit_step enter_once(struct core_vcpu *v, struct core_cpu *cpu,
+				 struct core_run_exit *ret)
+{
+	enum hw_result r;
+
 	if (v->vmcs_error != 0) {
 		event_entry_failed(v);
 		return vmcs_failed(v, ret);
@@ -270,7 +302,11 @@ static enum exit_step enter_once(struct core_vcpu *v, struct core_cpu *cpu,
 	inval_leave(cpu);
 	if (r != HW_SUCCEED)
 		return entry_failed_early(v, r, ret);
-	hw_after_exit(cpu->hw);
+	r = hw_after_exit(cpu->hw, &v->last);
+	if (r != HW_SUCCEED) {
+		vcpu_note_error(v, VMCS_EXIT_REASON, r);
+		return vmcs_failed(v, ret);
+	}
 	return handle_exit(v, ret);
 }
 
@@ -286,10 +322,10 @@ static void fill_report(struct core_vcpu *v, struct core_run_exit *ret)
 	ret->qualification = vcpu_vmread(v, VMCS_EXIT_QUALIFICATION);
 	if (ret->exit_reason & EXIT_REASON_ENTRY_FAILURE)
 		return;
-	ret->insn_length = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INSTRUCTION_LENGTH);
+	ret->insn_length = (uint32_t)v->last.insn_length;
 	ret->intr_info = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INTR_INFO);
 	ret->intr_error = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INTR_ERROR_CODE);
-	ret->vectoring_info = (uint32_t)vcpu_vmread(v, VMCS_IDT_VECTORING_INFO);
+	ret->vectoring_info = (uint32_t)v->last.vectoring_info;
 	ret->vectoring_error = (uint32_t)vcpu_vmread(v, VMCS_IDT_VECTORING_ERROR_CODE);
 	if (ept)
 		ret->gpa = gpa(vcpu_vmread(v, VMCS_GUEST_PHYSICAL_ADDRESS));
@@ -328,8 +364,13 @@ void core_vcpu_run(struct core_vcpu *v, struct core_cpu *cpu, uint64_t budget_ti
 	plat_store(&v->vm->ran, true);
 	msr_refresh_host(cpu);
 	start_timer(v, budget_ticks);
-	while (enter_once(v, cpu, ret) == EXIT_RESUME)
-		;
+	/* It changes in no run: nothing else happens on this processor meanwhile. */
+	vcpu_write_host_state(v, false);
+	prepare(v, cpu);
+	while (enter_once(v, cpu, ret) == EXIT_RESUME) {
+		ret->exit_reason = 0; /* of an exit that was handled */
+		prepare_again(v, cpu);
+	}
 	if (ret->reason != CORE_RUN_ENTRY_FAILED || ret->exit_reason != 0)
 		fill_report(v, ret);
 	ret->ticks_left = ticks_left(v);

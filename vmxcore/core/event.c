@@ -146,7 +146,7 @@ static void take_back(struct core_vcpu *v, uint32_t info)
 	if (info & INTR_ERROR_CODE)
 		e.error_code = (uint32_t)vcpu_vmread(v, VMCS_IDT_VECTORING_ERROR_CODE);
 	if (is_soft(type))
-		e.insn_length = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INSTRUCTION_LENGTH);
+		e.insn_length = (uint32_t)v->last.insn_length;
 	if (type == INTR_TYPE_NMI) {
 		/* It blocked further NMIs as its delivery began; its next delivery must not be
 		 * blocked by itself. */
@@ -165,7 +165,6 @@ static void take_back(struct core_vcpu *v, uint32_t info)
 void event_after_exit(struct core_vcpu *v)
 {
 	struct vcpu_events *ev = &v->events;
-	uint32_t info;
 
 	if (ev->chosen != NULL) {
 		bool again = ev->chosen == &ev->reinject ||
@@ -177,9 +176,8 @@ void event_after_exit(struct core_vcpu *v)
 		ev->chosen->info = 0;
 		ev->chosen = NULL;
 	}
-	info = (uint32_t)vcpu_vmread(v, VMCS_IDT_VECTORING_INFO);
-	if (info & INTR_VALID)
-		take_back(v, info);
+	if (v->last.vectoring_info & INTR_VALID)
+		take_back(v, (uint32_t)v->last.vectoring_info);
 }
 
 /* --- the caller's -------------------------------------------------------------------------- */

@@ -52,7 +52,7 @@ enum exit_step exit_ept_violation(struct core_vcpu *v, struct core_run_exit *ret
 	enum access_verdict verdict = ACCESS_INCONSISTENT;
 
 	/* As for a fault of IRET: see exit_exception_nmi(). */
-	if (q & EPTV_NMI_UNBLOCKING && !(vcpu_vmread(v, VMCS_IDT_VECTORING_INFO) & INTR_VALID)) {
+	if (q & EPTV_NMI_UNBLOCKING && !(v->last.vectoring_info & INTR_VALID)) {
 		vcpu_need(v, REG_INTERRUPTIBILITY);
 		v->regs.interruptibility |= BLOCKED_BY_NMI;
 		v->dirty |= REG_INTERRUPTIBILITY;

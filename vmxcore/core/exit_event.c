@@ -13,7 +13,7 @@
  */
 static void restore_nmi_blocking(struct core_vcpu *v)
 {
-	if (vcpu_vmread(v, VMCS_IDT_VECTORING_INFO) & INTR_VALID)
+	if (v->last.vectoring_info & INTR_VALID)
 		return;
 	vcpu_need(v, REG_INTERRUPTIBILITY);
 	v->regs.interruptibility |= BLOCKED_BY_NMI;
@@ -55,7 +55,7 @@ enum exit_step exit_exception_nmi(struct core_vcpu *v, struct core_run_exit *ret
 	if (info & INTR_ERROR_CODE)
 		error = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INTR_ERROR_CODE);
 	if (type == INTR_TYPE_PRIV_SOFT_EXCEPTION)
-		length = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INSTRUCTION_LENGTH);
+		length = (uint32_t)v->last.insn_length;
 	event_raise_info(v, vector | type | (info & INTR_ERROR_CODE), error, length);
 	return EXIT_RESUME;
 }

@@ -8,7 +8,7 @@
 
 void vcpu_skip_instruction(struct core_vcpu *v)
 {
-	vcpu_advance(v, (uint32_t)vcpu_vmread(v, VMCS_EXIT_INSTRUCTION_LENGTH));
+	vcpu_advance(v, (uint32_t)v->last.insn_length);
 }
 
 enum exit_step exit_raise_gp(struct core_vcpu *v)
@@ -43,25 +43,25 @@ enum exit_step exit_skip(struct core_vcpu *v, struct core_run_exit *ret)
 /* --- CPUID ---------------------------------------------------------------------------------- */
 
 /* Bits that tell the state of this vCPU, not the features of its VM. */
-static void cpuid_1(struct core_vcpu *v, uint32_t regs[4])
+static void cpuid_1(struct core_vcpu *v, struct core_cpuid_entry *e)
 {
 	vcpu_need(v, REG_CR);
-	regs[2] &= ~CPUID_1_ECX_OSXSAVE;
+	e->ecx &= ~CPUID_1_ECX_OSXSAVE;
 	if (v->regs.cr4 & CR4_OSXSAVE)
-		regs[2] |= CPUID_1_ECX_OSXSAVE;
+		e->ecx |= CPUID_1_ECX_OSXSAVE;
 	/* Initial APIC ID */
-	regs[1] = (regs[1] & UINT32_C(0x00ffffff)) | v->index << 24;
+	e->ebx = (e->ebx & UINT32_C(0x00ffffff)) | v->index << 24;
 }
 
-static void cpuid_topology(struct core_vcpu *v, uint32_t regs[4])
+static void cpuid_topology(struct core_vcpu *v, struct core_cpuid_entry *e)
 {
-	if (regs[1] != 0)
-		regs[3] = v->index;
+	if (e->ebx != 0)
+		e->edx = v->index;
 }
 
 struct cpuid_reflection {
 	uint32_t leaf;
-	void (*reflect)(struct core_vcpu *v, uint32_t regs[4]);
+	void (*reflect)(struct core_vcpu *v, struct core_cpuid_entry *e);
 };
 
 static const struct cpuid_reflection reflections[] = {
@@ -70,21 +70,40 @@ static const struct cpuid_reflection reflections[] = {
 	{0x1f, cpuid_topology},
 };
 
-enum exit_step exit_cpuid(struct core_vcpu *v, struct core_run_exit *ret)
+static void answer(struct core_vcpu *v, const struct core_cpuid_entry *e)
 {
 	uint64_t *r = v->regs.gp.r;
-	uint32_t leaf = (uint32_t)r[HW_RAX], regs[4];
+
+	r[HW_RAX] = e->eax;
+	r[HW_RBX] = e->ebx;
+	r[HW_RCX] = e->ecx;
+	r[HW_RDX] = e->edx;
+}
+
+static VMX_NOINLINE void answer_reflected(struct core_vcpu *v, const struct core_cpuid_entry *e,
+					  const struct cpuid_reflection *r)
+{
+	struct core_cpuid_entry copy = *e;
+
+	r->reflect(v, &copy);
+	answer(v, &copy);
+}
+
+enum exit_step exit_cpuid(struct core_vcpu *v, struct core_run_exit *ret)
+{
+	uint32_t leaf = (uint32_t)v->regs.gp.r[HW_RAX];
+	const struct core_cpuid_entry *e = vm_cpuid(v->vm, leaf, (uint32_t)v->regs.gp.r[HW_RCX]);
+	const struct cpuid_reflection *reflection = NULL;
 
 	(void)ret;
-	vm_cpuid(v->vm, leaf, (uint32_t)r[HW_RCX], regs);
 	for (size_t i = 0; i < VMX_ARRAY_SIZE(reflections); i++) {
 		if (reflections[i].leaf == leaf)
-			reflections[i].reflect(v, regs);
+			reflection = &reflections[i];
 	}
-	r[HW_RAX] = regs[0];
-	r[HW_RBX] = regs[1];
-	r[HW_RCX] = regs[2];
-	r[HW_RDX] = regs[3];
+	if (reflection)
+		answer_reflected(v, e, reflection);
+	else
+		answer(v, e);
 	vcpu_skip_instruction(v);
 	return EXIT_RESUME;
 }
@@ -118,7 +137,7 @@ enum exit_step exit_io(struct core_vcpu *v, struct core_run_exit *ret)
 	v->io = (struct vcpu_io){
 		.size = size,
 		.in = ret->io.in,
-		.insn_length = (uint32_t)vcpu_vmread(v, VMCS_EXIT_INSTRUCTION_LENGTH),
+		.insn_length = (uint32_t)v->last.insn_length,
 	};
 	return exit_return(ret, CORE_RUN_IO);
 }

@@ -272,7 +272,8 @@ static enum core_cause cause_behind(const struct inval_space *s, unsigned cpu, u
 	return plat_load(&s->kicked[cpu]) > seen ? CORE_CAUSE_SHOOTDOWN : CORE_CAUSE_DEFERRED;
 }
 
-static void catch_up(struct core_cpu *cpu, struct core_as *as, uint64_t seen, uint64_t generation)
+static VMX_NOINLINE void catch_up(struct core_cpu *cpu, struct core_as *as, uint64_t seen,
+				  uint64_t generation)
 {
 	struct inval_space *s = &as->inval;
 	const struct core_vcpu *v = cpu->loaded; /* that enters */

@@ -47,7 +47,7 @@ struct core_vm {
 };
 
 /* Looks a leaf up as the guest would see it, before what is reflected. */
-void vm_cpuid(const struct core_vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
+const struct core_cpuid_entry *vm_cpuid(const struct core_vm *vm, uint32_t leaf, uint32_t subleaf);
 
 /* --- register groups ------------------------------------------------------------------- */
 
@@ -88,6 +88,7 @@ struct core_vcpu {
 	struct core_vm *vm;
 	uint32_t index;
 	int active_cpu;				      /* -1: VMCLEARed or never loaded */
+	struct hw_cpu *hw;			      /* that processor; stale when it is -1 */
 	struct core_vcpu *active_next, **active_link; /* in core_cpu.active */
 	void *vmcs_page;
 	hpa_t vmcs;
@@ -103,6 +104,8 @@ struct core_vcpu {
 	uint32_t pin, proc, exit; /* as they are in the VMCS */
 	uint64_t timer_more;	  /* preemption-timer units beyond what the field holds */
 	uint32_t timer_value;	  /* written at the run's start */
+	bool reload_timer;	  /* ... and at each entry, for exits don't save it */
+	struct hw_exit last;	  /* of this run */
 	struct core_vpid tag;	  /* vcpu_set_tag() only */
 	uint32_t tag_moves;	  /* odd: tag is being changed. For who looks while it runs */
 	struct core_regs regs;
@@ -120,11 +123,34 @@ _Static_assert(sizeof(struct core_vcpu) < 3072, "a vCPU has become big");
 
 /* --- VMCS access: the current one, which is this vCPU's (core/vmstate.c) --------------------- */
 
-uint64_t vcpu_vmread(struct core_vcpu *v, uint32_t field);
-void vcpu_vmwrite(struct core_vcpu *v, uint32_t field, uint64_t value);
+/* Remembers the first failure of a run, which is reported as a failed entry. */
+void vcpu_note_error(struct core_vcpu *v, uint32_t field, enum hw_result r);
+
+static inline uint64_t vcpu_vmread(struct core_vcpu *v, uint32_t field)
+{
+	uint64_t value = 0;
+	enum hw_result r = hw_vmread(v->hw, field, &value);
+
+	if (__builtin_expect(r != HW_SUCCEED, 0))
+		vcpu_note_error(v, field, r);
+	return value;
+}
+
+static inline void vcpu_vmwrite(struct core_vcpu *v, uint32_t field, uint64_t value)
+{
+	enum hw_result r = hw_vmwrite(v->hw, field, value);
+
+	if (__builtin_expect(r != HW_SUCCEED, 0))
+		vcpu_note_error(v, field, r);
+}
 
 /* Reads groups that the cache lacks. */
-void vcpu_need(struct core_vcpu *v, uint32_t wanted);
+void vcpu_fetch(struct core_vcpu *v, uint32_t missing);
+static inline void vcpu_need(struct core_vcpu *v, uint32_t wanted)
+{
+	if (wanted & ~v->have)
+		vcpu_fetch(v, wanted & ~v->have);
+}
 /* Writes what is dirty. */
 void vcpu_flush_regs(struct core_vcpu *v);
 /* Rewrites host-state fields that changed since they were written; all: every one. */
@@ -139,11 +165,6 @@ void vcpu_set_tag(struct core_vcpu *v, const struct core_vpid *tag);
 
 /* PDPTEs of PAE paging at cr3. -EFAULT not in memory, -EINVAL a reserved bit is set. */
 int vcpu_read_pdptes(struct core_vcpu *v, uint64_t cr3, uint64_t ret[4]);
-
-static inline struct core_cpu *vcpu_cpu(const struct core_vcpu *v)
-{
-	return &v->vm->core->cpus[v->active_cpu];
-}
 
 static inline const struct core_caps *vcpu_caps(const struct core_vcpu *v)
 {
@@ -166,8 +187,14 @@ void event_raise_error(struct core_vcpu *v, unsigned vector, uint32_t error);
 void event_raise_info(struct core_vcpu *v, uint32_t info, uint32_t error, uint32_t length);
 /* Chooses what the next entry injects and which windows it asks for. */
 void event_before_entry(struct core_vcpu *v);
-/* Takes back what the exit cut short. */
+/* Takes back what the exit cut short; needed if something was, or had been chosen. */
 void event_after_exit(struct core_vcpu *v);
+/* Something waits for an entry. */
+static inline bool event_waits(const struct core_vcpu *v)
+{
+	return (v->events.raised.info | v->events.reinject.info | v->events.queued.info) != 0;
+}
+
 /* The entry failed: what was chosen stays queued. */
 void event_entry_failed(struct core_vcpu *v);
 /* Something wakes a halted vCPU. */

@@ -55,45 +55,37 @@ static const struct efer_feature efer_features[] = {
 };
 
 /* Leaves whose answer depends on ECX. */
+#define SUBLEAVES                                                                        \
+	(VMX_BIT(0x4) | VMX_BIT(0x7) | VMX_BIT(0xb) | VMX_BIT(0xd) | VMX_BIT(0xf) |      \
+	 VMX_BIT(0x10) | VMX_BIT(0x12) | VMX_BIT(0x14) | VMX_BIT(0x17) | VMX_BIT(0x18) | \
+	 VMX_BIT(0x1b) | VMX_BIT(0x1d) | VMX_BIT(0x1e) | VMX_BIT(0x1f) | VMX_BIT(0x20) | \
+	 VMX_BIT(0x23))
+
 static bool leaf_has_subleaves(uint32_t leaf)
 {
-	static const uint32_t leaves[] = {4,	7,    0xb,  0xd,  0xf,	0x10, 0x12, 0x14,
-					  0x17, 0x18, 0x1b, 0x1d, 0x1e, 0x1f, 0x20, 0x23};
-
-	for (size_t i = 0; i < VMX_ARRAY_SIZE(leaves); i++) {
-		if (leaves[i] == leaf)
-			return true;
-	}
-	return false;
+	return leaf < 64 && SUBLEAVES & VMX_BIT(leaf);
 }
 
-void vm_cpuid(const struct core_vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
+const struct core_cpuid_entry *vm_cpuid(const struct core_vm *vm, uint32_t leaf, uint32_t subleaf)
 {
-	bool any_subleaf = !leaf_has_subleaves(leaf);
+	static const struct core_cpuid_entry nothing;
 
-	memset(regs, 0, 4 * sizeof(regs[0]));
 	for (size_t i = 0; i < vm->nr_cpuid; i++) {
 		const struct core_cpuid_entry *e = &vm->cpuid[i];
 
-		if (e->leaf != leaf || (!any_subleaf && e->subleaf != subleaf))
-			continue;
-		regs[EAX] = e->eax;
-		regs[EBX] = e->ebx;
-		regs[ECX] = e->ecx;
-		regs[EDX] = e->edx;
-		return;
+		if (e->leaf == leaf && (e->subleaf == subleaf || !leaf_has_subleaves(leaf)))
+			return e;
 	}
+	return &nothing;
 }
 
 /* A VM without a table has every feature that core can give. */
 static bool shows(const struct core_vm *vm, uint32_t leaf, unsigned reg, unsigned bit)
 {
-	uint32_t regs[4];
+	const struct core_cpuid_entry *e = vm_cpuid(vm, leaf, 0);
+	const uint32_t regs[] = {[EAX] = e->eax, [EBX] = e->ebx, [ECX] = e->ecx, [EDX] = e->edx};
 
-	if (vm->nr_cpuid == 0)
-		return true;
-	vm_cpuid(vm, leaf, 0, regs);
-	return regs[reg] & 1u << bit;
+	return vm->nr_cpuid == 0 || regs[reg] & 1u << bit;
 }
 
 static void learn_features(struct core_vm *vm)

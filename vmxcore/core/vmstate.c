@@ -10,35 +10,16 @@
 
 /* --- access ------------------------------------------------------------------------------ */
 
-/* Remembers the first failure of a run, which is reported as a failed entry. */
-static void note_error(struct core_vcpu *v, uint32_t field, enum hw_result r)
+void vcpu_note_error(struct core_vcpu *v, uint32_t field, enum hw_result r)
 {
 	uint64_t number = 0;
 
 	if (v->vmcs_error != 0)
 		return;
 	if (r == HW_FAIL_VALID)
-		(void)hw_vmread(vcpu_cpu(v)->hw, VMCS_INSTRUCTION_ERROR, &number);
+		(void)hw_vmread(v->hw, VMCS_INSTRUCTION_ERROR, &number);
 	v->vmcs_error = (uint32_t)number + 1;
 	v->vmcs_error_field = field;
-}
-
-uint64_t vcpu_vmread(struct core_vcpu *v, uint32_t field)
-{
-	uint64_t value = 0;
-	enum hw_result r = hw_vmread(vcpu_cpu(v)->hw, field, &value);
-
-	if (r != HW_SUCCEED)
-		note_error(v, field, r);
-	return value;
-}
-
-void vcpu_vmwrite(struct core_vcpu *v, uint32_t field, uint64_t value)
-{
-	enum hw_result r = hw_vmwrite(vcpu_cpu(v)->hw, field, value);
-
-	if (r != HW_SUCCEED)
-		note_error(v, field, r);
 }
 
 void vcpu_set_control(struct core_vcpu *v, uint32_t field, uint32_t *current, uint32_t value)
@@ -51,12 +32,6 @@ void vcpu_set_control(struct core_vcpu *v, uint32_t field, uint32_t *current, ui
 
 /* --- members that are fields --------------------------------------------------------------- */
 
-struct reg_row {
-	uint16_t field;
-	uint16_t offset;
-	uint8_t bytes;
-};
-
 #define MEMBER_BYTES(type, m) ((uint8_t)sizeof(((type *)0)->m))
 #define ROW(type, field, m)                                            \
 	{                                                              \
@@ -65,14 +40,14 @@ struct reg_row {
 #define REG(field, m) ROW(struct core_regs, field, m)
 #define HOST(field, m) ROW(struct hw_host_state, field, m)
 
-static const struct reg_row rip_rows[] = {REG(GUEST_RIP, rip)};
-static const struct reg_row rsp_rows[] = {REG(GUEST_RSP, rsp)};
-static const struct reg_row rflags_rows[] = {REG(GUEST_RFLAGS, rflags)};
-static const struct reg_row intr_rows[] = {REG(GUEST_INTERRUPTIBILITY, interruptibility)};
-static const struct reg_row activity_rows[] = {REG(GUEST_ACTIVITY, activity)};
-static const struct reg_row efer_rows[] = {REG(GUEST_EFER, efer)};
-static const struct reg_row dr7_rows[] = {REG(GUEST_DR7, dr7)};
-static const struct reg_row pat_rows[] = {REG(GUEST_PAT, pat)};
+static const struct hw_field rip_rows[] = {REG(GUEST_RIP, rip)};
+static const struct hw_field rsp_rows[] = {REG(GUEST_RSP, rsp)};
+static const struct hw_field rflags_rows[] = {REG(GUEST_RFLAGS, rflags)};
+static const struct hw_field intr_rows[] = {REG(GUEST_INTERRUPTIBILITY, interruptibility)};
+static const struct hw_field activity_rows[] = {REG(GUEST_ACTIVITY, activity)};
+static const struct hw_field efer_rows[] = {REG(GUEST_EFER, efer)};
+static const struct hw_field dr7_rows[] = {REG(GUEST_DR7, dr7)};
+static const struct hw_field pat_rows[] = {REG(GUEST_PAT, pat)};
 
 #define SEGMENT(name)                                              \
 	REG(GUEST_##name##_SELECTOR, seg[CORE_##name].sel),        \
@@ -80,25 +55,25 @@ static const struct reg_row pat_rows[] = {REG(GUEST_PAT, pat)};
 		REG(GUEST_##name##_LIMIT, seg[CORE_##name].limit), \
 		REG(GUEST_##name##_AR, seg[CORE_##name].ar)
 
-static const struct reg_row segment_rows[] = {
+static const struct hw_field segment_rows[] = {
 	SEGMENT(ES), SEGMENT(CS), SEGMENT(SS),	 SEGMENT(DS),
 	SEGMENT(FS), SEGMENT(GS), SEGMENT(LDTR), SEGMENT(TR),
 };
 
-static const struct reg_row table_rows[] = {
+static const struct hw_field table_rows[] = {
 	REG(GUEST_GDTR_BASE, gdtr_base),
 	REG(GUEST_IDTR_BASE, idtr_base),
 	REG(GUEST_GDTR_LIMIT, gdtr_limit),
 	REG(GUEST_IDTR_LIMIT, idtr_limit),
 };
 
-static const struct reg_row sysenter_rows[] = {
+static const struct hw_field sysenter_rows[] = {
 	REG(GUEST_SYSENTER_CS, sysenter_cs),
 	REG(GUEST_SYSENTER_ESP, sysenter_esp),
 	REG(GUEST_SYSENTER_EIP, sysenter_eip),
 };
 
-static const struct reg_row host_rows[] = {
+static const struct hw_field host_rows[] = {
 	HOST(HOST_CR3, cr3), /* the rows most likely to differ come first */
 	HOST(HOST_CR4, cr4),
 	HOST(HOST_FS_BASE, fs_base),
@@ -121,24 +96,31 @@ static const struct reg_row host_rows[] = {
 	HOST(HOST_PAT, pat), /* last: left out where exits don't load it */
 };
 
-static uint64_t get_member(const void *base, const struct reg_row *row)
+/* By size, for memcpy() of a size that the compiler doesn't know is a call. */
+static uint64_t get_member(const void *base, const struct hw_field *row)
 {
+	const char *at = (const char *)base + row->offset;
 	uint64_t value = 0;
 
-	memcpy(&value, (const char *)base + row->offset, row->bytes);
+	if (row->bytes == 8)
+		memcpy(&value, at, 8);
+	else if (row->bytes == 4)
+		memcpy(&value, at, 4);
+	else
+		memcpy(&value, at, 2);
 	return value;
 }
 
-static void read_rows(struct core_vcpu *v, const struct reg_row *rows, size_t count)
+static void read_rows(struct core_vcpu *v, const struct hw_field *rows, size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
-		uint64_t value = vcpu_vmread(v, rows[i].field);
+	size_t done;
+	enum hw_result r = hw_vmread_fields(v->hw, rows, count, &v->regs, &done);
 
-		memcpy((char *)&v->regs + rows[i].offset, &value, rows[i].bytes);
-	}
+	if (r != HW_SUCCEED)
+		vcpu_note_error(v, rows[done].field, r);
 }
 
-static void write_rows(struct core_vcpu *v, const struct reg_row *rows, size_t count)
+static void write_rows(struct core_vcpu *v, const struct hw_field *rows, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		vcpu_vmwrite(v, rows[i].field, get_member(&v->regs, &rows[i]));
@@ -237,7 +219,7 @@ static void write_pat_group(struct core_vcpu *v)
 struct reg_group_row {
 	uint32_t group;
 	uint8_t count;
-	const struct reg_row *rows;
+	const struct hw_field *rows;
 	/* Where rows are not all there is to it. */
 	void (*read)(struct core_vcpu *v);
 	void (*write)(struct core_vcpu *v);
@@ -264,12 +246,8 @@ static const struct reg_group_row groups[] = {
 	{REG_MSRS, 0, NULL, read_msrs, write_msrs},
 };
 
-void vcpu_need(struct core_vcpu *v, uint32_t wanted)
+void vcpu_fetch(struct core_vcpu *v, uint32_t missing)
 {
-	uint32_t missing = wanted & ~v->have;
-
-	if (missing == 0)
-		return;
 	for (size_t i = 0; i < VMX_ARRAY_SIZE(groups); i++) {
 		const struct reg_group_row *g = &groups[i];
 
@@ -374,7 +352,7 @@ void vcpu_write_host_state(struct core_vcpu *v, bool all)
 	if (!(v->vm->controls.exit & VMEXIT_LOAD_PAT))
 		count--;
 	memset(&now, 0, sizeof(now));
-	hw_read_host_state(vcpu_cpu(v)->hw, &now);
+	hw_read_host_state(v->hw, &now);
 	/* The usual case, once an entry: nothing has changed. Both were zeroed whole.
 	 * NOLINTNEXTLINE */
 	if (!all && memcmp(&now, &v->host, sizeof(now)) == 0)

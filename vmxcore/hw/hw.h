@@ -80,6 +80,35 @@ struct hw_gpregs {
 	uint64_t dr6;
 };
 
+/* A field of the VMCS and its place in a structure: 2, 4 or 8 bytes at an offset. */
+struct hw_field {
+	uint16_t field;
+	uint16_t offset;
+	uint8_t bytes;
+};
+
+static inline void hw_field_store(const struct hw_field *f, void *base, uint64_t value)
+{
+	char *at = (char *)base + f->offset;
+
+	/* By size: memcpy() of one that the compiler doesn't know is a call. */
+	if (f->bytes == 8)
+		memcpy(at, &value, 8);
+	else if (f->bytes == 4)
+		memcpy(at, &value, 4);
+	else
+		memcpy(at, &value, 2);
+}
+
+/* What the handler of nearly every exit needs: VMCS fields, as VMREAD gives them. */
+struct hw_exit {
+	uint64_t reason; /* with bit 31, "VM-entry failure" */
+	uint64_t vectoring_info;
+	uint64_t insn_length; /* of instructions that exit; else undefined */
+	uint64_t interruptibility;
+	uint64_t rip, rflags;
+};
+
 /* Host register values that go into the VMCS host-state area. */
 struct hw_host_state {
 	uint64_t cr0, cr3, cr4;
@@ -95,6 +124,9 @@ enum hw_result hw_vmclear(struct hw_cpu *cpu, hpa_t vmcs);
 enum hw_result hw_vmptrld(struct hw_cpu *cpu, hpa_t vmcs);
 enum hw_result hw_vmptrst(struct hw_cpu *cpu, hpa_t *ret_vmcs);
 enum hw_result hw_vmread(struct hw_cpu *cpu, uint32_t field, uint64_t *ret_value);
+/* One VMREAD after the other, each to its place. *ret_done: how many succeeded. */
+enum hw_result hw_vmread_fields(struct hw_cpu *cpu, const struct hw_field *fields, size_t count,
+				void *base, size_t *ret_done);
 enum hw_result hw_vmwrite(struct hw_cpu *cpu, uint32_t field, uint64_t value);
 enum hw_result hw_invept(struct hw_cpu *cpu, uint64_t type, const struct hw_invept_desc *desc);
 enum hw_result hw_invvpid(struct hw_cpu *cpu, uint64_t type, const struct hw_invvpid_desc *desc);
@@ -105,6 +137,7 @@ enum hw_result hw_invvpid(struct hw_cpu *cpu, uint64_t type, const struct hw_inv
  * exit reason) or at once when entry fails early (HW_FAIL_*).
  *
  * Host RIP and RSP are written here: they belong to the code of this function.
+ * From one entry to the next of a run, software changes nothing of regs->dr.
  * Interrupts are off on call and on return (hw/vtx).
  */
 enum hw_result hw_enter(struct hw_cpu *cpu, struct hw_gpregs *regs, bool launch);
@@ -117,10 +150,9 @@ void hw_read_host_state(struct hw_cpu *cpu, struct hw_host_state *ret);
 int hw_set_vmxe(struct hw_cpu *cpu, bool on);
 
 /*
- * Called once after each exit, before anything that may sleep: lets vtx restore
- * what an exit does not (descriptor-table limits), and take a pending host
- * interrupt. The model has nothing to do.
+ * Called once after each exit, before anything that may sleep: tells of the exit, and lets
+ * vtx hand NMIs and machine checks to the host. Not HW_SUCCEED: *ret is undefined.
  */
-void hw_after_exit(struct hw_cpu *cpu);
+enum hw_result hw_after_exit(struct hw_cpu *cpu, struct hw_exit *ret);
 
 #endif

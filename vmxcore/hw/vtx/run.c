@@ -154,15 +154,15 @@ static void dr_write(unsigned int i, unsigned long value)
 }
 
 /*
- * The guest's stay loaded from entry to entry; software may change its copy meanwhile.
+ * The guest's stay loaded from entry to entry; of its copy, software changes DR6 at most.
  * DR6 is read back after each exit, for a guest's #DB changes it; the others by vtx_end():
  * a guest's MOV to them doesn't exit.
  */
-static void dr_load_guest(struct hw_cpu *cpu, struct hw_gpregs *regs)
+static noinline void dr_load_guest(struct hw_cpu *cpu, struct hw_gpregs *regs)
 {
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(cpu->dr); i++) {
+	for (i = 0; i < ARRAY_SIZE(cpu->dr) && cpu->guest != regs; i++) {
 		if (likely(cpu->dr[i] == regs->dr[i]))
 			continue;
 		dr_write(i, regs->dr[i]);
@@ -225,22 +225,28 @@ void vtx_end(struct hw_cpu *cpu)
 
 /* --- entry -------------------------------------------------------------------------------- */
 
+/* A VMCS that has just become current: vtx_enter() adds host RSP. */
+static noinline enum hw_result write_host_rip(struct hw_cpu *cpu)
+{
+	return hw_vmwrite(cpu, VTX_FIELD_HOST_RIP, (unsigned long)vtx_exit);
+}
+
 enum hw_result hw_enter(struct hw_cpu *cpu, struct hw_gpregs *regs, bool launch)
 {
 	enum hw_result r;
 
-	/* A VMCS that has just become current: vtx_enter() adds host RSP. */
 	if (unlikely(!cpu->host_rsp)) {
-		r = hw_vmwrite(cpu, VTX_FIELD_HOST_RIP, (unsigned long)vtx_exit);
+		r = write_host_rip(cpu);
 		if (r)
 			return r;
 	}
-	dr_load_guest(cpu, regs);
+	if (unlikely(cpu->guest != regs || cpu->dr6 != regs->dr6))
+		dr_load_guest(cpu, regs);
 	if (native_read_cr2() != regs->cr2)
 		native_write_cr2(regs->cr2);
 	r = vtx_enter(regs, &cpu->host_rsp, launch);
 	regs->cr2 = native_read_cr2();
-	get_debugreg(cpu->dr6, 6);
+	cpu->dr6 = native_get_debugreg(6); /* where there is VMX, nobody is in between */
 	regs->dr6 = cpu->dr6;
 	return r;
 }
@@ -252,6 +258,38 @@ enum hw_result hw_enter(struct hw_cpu *cpu, struct hw_gpregs *regs, bool launch)
 #define REASON_MASK 0xffffu
 #define REASON_EXCEPTION_OR_NMI 0u
 #define REASON_MC_DURING_ENTRY 41u
+
+/* False: a VMREAD failed. */
+static bool read_exit(struct hw_exit *ret)
+{
+	bool ok = false;
+
+	asm volatile(
+		"1: vmread %[reason_field], %[reason]\n\t"
+		"jbe 2f\n\t"
+		"vmread %[vectoring_field], %[vectoring]\n\t"
+		"jbe 2f\n\t"
+		"vmread %[length_field], %[length]\n\t"
+		"jbe 2f\n\t"
+		"vmread %[blocking_field], %[blocking]\n\t"
+		"jbe 2f\n\t"
+		"vmread %[rip_field], %[rip]\n\t"
+		"jbe 2f\n\t"
+		"vmread %[rflags_field], %[rflags]\n\t"
+		"seta %[ok]\n"
+		"2:\n" _ASM_EXTABLE(1b, 2b)
+		: [ok] "+r"(ok), [reason] "=m"(ret->reason), [vectoring] "=m"(ret->vectoring_info),
+		  [length] "=m"(ret->insn_length), [blocking] "=m"(ret->interruptibility),
+		  [rip] "=m"(ret->rip), [rflags] "=m"(ret->rflags)
+		: [reason_field] "r"((u64)VTX_FIELD_EXIT_REASON),
+		  [vectoring_field] "r"((u64)VTX_FIELD_IDT_VECTORING_INFO),
+		  [length_field] "r"((u64)VTX_FIELD_EXIT_INSN_LENGTH),
+		  [blocking_field] "r"((u64)VTX_FIELD_GUEST_INTERRUPTIBILITY),
+		  [rip_field] "r"((u64)VTX_FIELD_GUEST_RIP),
+		  [rflags_field] "r"((u64)VTX_FIELD_GUEST_RFLAGS)
+		: "cc");
+	return ok;
+}
 
 /*
  * "VM Exits Due to NMIs": NMIs are blocked since the exit, as in their handler, and its IRET
@@ -284,24 +322,35 @@ static void host_machine_check(void)
 
 /*
  * An NMI or a machine check ended the guest's turn instead of going through the host's IDT:
- * its handler runs here. An external interrupt is still pending in the interrupt controller
- * (no acknowledge on exit), and comes when the caller turns interrupts on. Descriptor-table
- * limits are put back by vtx_end().
+ * its handler runs here.
  */
-void hw_after_exit(struct hw_cpu *cpu)
+static noinline void hand_to_host(struct hw_cpu *cpu, u32 reason)
 {
-	u64 reason, info;
+	u64 info;
 
-	if (hw_vmread(cpu, VTX_FIELD_EXIT_REASON, &reason))
-		return;
-	reason &= REASON_MASK;
-	if (unlikely(reason == REASON_MC_DURING_ENTRY))
+	if (reason == REASON_MC_DURING_ENTRY)
 		host_machine_check();
-	if (likely(reason != REASON_EXCEPTION_OR_NMI) ||
-	    hw_vmread(cpu, VTX_FIELD_EXIT_INTR_INFO, &info))
+	if (reason != REASON_EXCEPTION_OR_NMI || hw_vmread(cpu, VTX_FIELD_EXIT_INTR_INFO, &info))
 		return;
 	if ((info & EXIT_INTR_MASK) == EXIT_INTR_NMI)
 		host_nmi();
 	else if ((info & EXIT_INTR_MASK) == EXIT_INTR_MC)
 		host_machine_check();
+}
+
+/*
+ * An external interrupt is still pending in the interrupt controller (no acknowledge on
+ * exit), and comes when the caller turns interrupts on. Descriptor-table limits are put
+ * back by vtx_end().
+ */
+enum hw_result hw_after_exit(struct hw_cpu *cpu, struct hw_exit *ret)
+{
+	u32 reason;
+
+	if (unlikely(!read_exit(ret)))
+		return HW_FAIL_INVALID;
+	reason = ret->reason & REASON_MASK;
+	if (unlikely(reason == REASON_EXCEPTION_OR_NMI || reason == REASON_MC_DURING_ENTRY))
+		hand_to_host(cpu, reason);
+	return HW_SUCCEED;
 }

@@ -23,6 +23,11 @@
 
 static_assert(VTX_FIELD_EXIT_REASON == VMCS_EXIT_REASON);
 static_assert(VTX_FIELD_EXIT_INTR_INFO == VMCS_EXIT_INTR_INFO);
+static_assert(VTX_FIELD_IDT_VECTORING_INFO == VMCS_IDT_VECTORING_INFO);
+static_assert(VTX_FIELD_EXIT_INSN_LENGTH == VMCS_EXIT_INSTRUCTION_LENGTH);
+static_assert(VTX_FIELD_GUEST_INTERRUPTIBILITY == VMCS_GUEST_INTERRUPTIBILITY);
+static_assert(VTX_FIELD_GUEST_RIP == VMCS_GUEST_RIP);
+static_assert(VTX_FIELD_GUEST_RFLAGS == VMCS_GUEST_RFLAGS);
 static_assert(VTX_FIELD_HOST_RSP == VMCS_HOST_RSP);
 static_assert(VTX_FIELD_HOST_RIP == VMCS_HOST_RIP);
 static_assert(VTX_RESULT_FAULT_UD == HW_FAULT_UD);
@@ -71,30 +76,35 @@ enum vtx_state vtx_probe(void)
 
 /* --- instructions ------------------------------------------------------------------ */
 
-#define NO_TRAP (~0ul)
+static_assert(HW_SUCCEED == 0 && HW_FAIL_INVALID == 1 && HW_FAIL_VALID == 2);
+static_assert(X86_TRAP_UD > HW_FAIL_VALID && X86_TRAP_GP > HW_FAIL_VALID);
 
-static __always_inline enum hw_result result(unsigned long trap, bool cf, bool zf)
+/* What VMX_INSN leaves in RAX. */
+static __always_inline enum hw_result result(unsigned long rax)
 {
-	if (unlikely(trap != NO_TRAP))
-		return trap == X86_TRAP_UD ? HW_FAULT_UD : HW_FAULT_GP;
-	if (unlikely(cf))
-		return HW_FAIL_INVALID;
-	return unlikely(zf) ? HW_FAIL_VALID : HW_SUCCEED;
+	if (likely(rax == HW_SUCCEED))
+		return HW_SUCCEED;
+	if (rax <= HW_FAIL_VALID)
+		return (enum hw_result)rax;
+	return rax == X86_TRAP_UD ? HW_FAULT_UD : HW_FAULT_GP;
 }
 
 /*
- * One VMX instruction: CF and ZF are its answer ("Conventions"); a fault goes on
- * after it with the vector in RAX (EX_TYPE_FAULT).
+ * One VMX instruction: CF and ZF are its answer ("Conventions"), and become an enum
+ * hw_result in RAX; a fault goes on behind with its vector there (EX_TYPE_FAULT).
  */
-#define VMX_INSN(insn, output, ...)                                                      \
-	({                                                                               \
-		unsigned long trap_ = NO_TRAP;                                           \
-		bool cf_, zf_;                                                           \
-                                                                                         \
-		asm volatile("1: " insn "\n2:\n" _ASM_EXTABLE_FAULT(1b, 2b)              \
-			     : "=@ccc"(cf_), "=@ccz"(zf_), "+a"(trap_)output:__VA_ARGS__ \
-			     : "memory");                                                \
-		result(trap_, cf_, zf_);                                                 \
+#define VMX_INSN(insn, output, ...)                            \
+	({                                                     \
+		unsigned long rax_ = HW_SUCCEED;               \
+                                                               \
+		asm volatile("1: " insn "\n\t"                 \
+			     "ja 2f\n\t"                       \
+			     "setz %%al\n\t"                   \
+			     "inc %%eax\n"                     \
+			     "2:\n" _ASM_EXTABLE_FAULT(1b, 2b) \
+			     : "+a"(rax_)output:__VA_ARGS__    \
+			     : "cc", "memory");                \
+		result(rax_);                                  \
 	})
 #define NO_OUTPUT
 #define OUTPUT(...) , __VA_ARGS__
@@ -157,6 +167,27 @@ enum hw_result hw_vmread(struct hw_cpu *cpu, uint32_t field, uint64_t *ret_value
 	if (!r)
 		*ret_value = value;
 	return r;
+}
+
+enum hw_result hw_vmread_fields(struct hw_cpu *cpu, const struct hw_field *fields, size_t count,
+				void *base, size_t *ret_done)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		u64 value;
+		enum hw_result r =
+			VMX_INSN("vmread %[field], %[value]",
+				 OUTPUT([value] "=r"(value)), [field] "r"((u64)fields[i].field));
+
+		if (unlikely(r)) {
+			*ret_done = i;
+			return r;
+		}
+		hw_field_store(&fields[i], base, value);
+	}
+	*ret_done = count;
+	return HW_SUCCEED;
 }
 
 enum hw_result hw_vmwrite(struct hw_cpu *cpu, uint32_t field, uint64_t value)

@@ -97,6 +97,8 @@ static inline bool vmx_range_bad(uint64_t start, uint64_t size)
 }
 
 #define VMX_BIT(n) (UINT64_C(1) << (n))
+/* Out of line: what it keeps on the stack is not to cost its callers. */
+#define VMX_NOINLINE __attribute__((__noinline__))
 #define VMX_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #endif

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: MIT
+# The module under stress, in a boot of its own.
+add_test(NAME vtx_stress
+  COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/vtx/run-stress ${PROJECT_SOURCE_DIR}
+    ${CMAKE_CURRENT_BINARY_DIR}/vtx-stress ${VTX_KERNEL_DIR})
+set_tests_properties(vtx_stress PROPERTIES LABELS vtx TIMEOUT 1200 SKIP_RETURN_CODE 77)
