@@ -11,13 +11,21 @@
 /* Long enough for a loaded machine under a sanitizer; only a hang gets there. */
 #define PATIENCE_MS 120000
 
+void (*contract_hardware)(const struct engine_config *cfg);
+
 void contract_open(struct contract *c, const struct engine_config *cfg)
 {
+	struct engine_config without = *cfg;
 	const char *name = c->name;
 	int err;
 
 	*c = (struct contract){.name = name};
+	if (contract_hardware)
+		contract_hardware(cfg);
 	err = engine_open(name, cfg, &c->engine);
+	without.unsafe_hooks = 0;
+	if (err == -EINVAL && cfg->unsafe_hooks)
+		err = engine_open(name, &without, &c->engine);
 	if (err)
 		fail_msg("engine %s does not open: %d", name, err);
 	engine_get_info(c->engine, &c->info);
@@ -33,6 +41,16 @@ void contract_close(struct contract *c)
 bool contract_has(const struct contract *c, uint32_t capabilities)
 {
 	return (c->info.capabilities & capabilities) == capabilities;
+}
+
+void expect_reached(const struct contract *c, const struct engine_change *ch)
+{
+	uint32_t now = ch->invept_issued + ch->processors_interrupted;
+
+	if (contract_has(c, ENGINE_CAP_DETERMINISTIC))
+		assert_int_equal(now, 1);
+	else
+		assert_in_range(now + ch->processors_deferred, 1, c->info.processors);
 }
 
 /* --- events ------------------------------------------------------------------------------ */

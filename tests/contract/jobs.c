@@ -339,15 +339,22 @@ static const struct engine_map_op map_big = {.gpa = BIG_GPA,
 static const struct engine_map_op unmap_big = {
 	.gpa = BIG_GPA, .size_bytes = BIG, .kind = ENGINE_UNMAP};
 
+/* Large enough for a change of it not to be done at once. Where memory is pinned, it has to
+ * be there. */
+static uint64_t big_of(const struct contract *c)
+{
+	return contract_has(c, ENGINE_CAP_DETERMINISTIC) ? BIG : (UINT64_C(1) << 30) + 2 * MIB;
+}
+
 /* A VM with the agent, pages of 4 KiB, and a large slot. */
-static uint64_t with_big_slot(struct contract *c)
+static uint64_t with_big_slot(struct contract *c, uint64_t size)
 {
 	struct engine_request req = vm_request();
 	uint64_t vm;
 
 	req.u.create.ept_page_bytes = 4096;
 	vm = agent_new(c, &req);
-	slot_add(c, vm, SPARE, BIG);
+	slot_add(c, vm, SPARE, size);
 	return vm;
 }
 
@@ -380,7 +387,7 @@ static void look(struct contract *c, uint64_t vm, uint64_t *ret_mapped, uint64_t
 static void big_map(struct contract *c)
 {
 	struct engine_request req = vm_request();
-	uint64_t vm = with_big_slot(c), other, tokens[2], mapped, tables, before;
+	uint64_t vm = with_big_slot(c, BIG), other, tokens[2], mapped, tables, before;
 	uint32_t seq = c->agent_seq;
 	struct engine_change dry, change;
 	struct seen seen = {0};
@@ -426,7 +433,7 @@ static bool cancelled(struct contract *c, uint64_t vm, const struct engine_map_o
 
 static void big_map_cancel(struct contract *c)
 {
-	uint64_t vm = with_big_slot(c), mapped, tables, before;
+	uint64_t vm = with_big_slot(c, BIG), mapped, tables, before;
 	int i;
 
 	look(c, vm, &mapped, &before);
@@ -449,27 +456,29 @@ static void big_map_cancel(struct contract *c)
 static void big_map_beside(struct contract *c)
 {
 	struct engine_request req = vm_request();
-	uint64_t vm = with_big_slot(c), other = agent_new(c, &req), tokens[2], mapped, tables,
-		 before;
+	uint64_t vm = with_big_slot(c, big_of(c)), other = agent_new(c, &req), tokens[2], mapped,
+		 tables, before;
+	struct engine_map_op map = map_big, unmap = unmap_big;
 	struct seen seen = {0};
 
+	map.size_bytes = unmap.size_bytes = big_of(c);
 	look(c, vm, &mapped, &before);
-	tokens[0] = post_apply(c, vm, &map_big);
+	tokens[0] = post_apply(c, vm, &map);
 	tokens[1] = post_op(c, vm, ENGINE_VM_INFO);
 	wait_for(c, &seen, tokens[1]);
 	check_order(&seen, 0, tokens, VMX_ARRAY_SIZE(tokens));
 	look(c, vm, &mapped, &tables);
-	assert_true(mapped == BIG && tables > before);
+	assert_true(mapped == map.size_bytes && tables > before);
 	check_alive(c, other);
-	assert_int_equal(apply(c, vm, &map_big, 0, NULL, NULL), -EEXIST);
+	assert_int_equal(apply(c, vm, &map, 0, NULL, NULL), -EEXIST);
 	look(c, vm, &mapped, &before);
-	assert_true(mapped == BIG && tables == before);
-	post_apply(c, vm, &unmap_big);
+	assert_true(mapped == map.size_bytes && tables == before);
+	post_apply(c, vm, &unmap);
 }
 
 static void close_while_mapping(struct contract *c)
 {
-	uint64_t vm = with_big_slot(c), token = post_apply(c, vm, &map_big);
+	uint64_t vm = with_big_slot(c, BIG), token = post_apply(c, vm, &map_big);
 	struct seen seen = {0};
 
 	wait_progress(c, &seen, token);

@@ -118,8 +118,9 @@ static void walk_references(struct contract *c)
 			assert_int_equal(w.refs_guest + w.refs_ept, pairs[i].refs[e]);
 			assert_int_equal(w.count, pairs[i].refs[e]);
 			/* It has never run: nothing is cached. */
-			if (contract_has(c, ENGINE_CAP_TLB_STATS))
-				assert_int_equal(w.refs_with_caches, pairs[i].refs[e]);
+			assert_int_equal(w.refs_with_caches, contract_has(c, ENGINE_CAP_TLB_ENTRIES)
+								     ? pairs[i].refs[e]
+								     : UINT32_MAX);
 			assert_int_equal(w.tlb_level, 0);
 			assert_int_equal(w.slot, 0);
 			assert_int_equal(w.slot_offset, pairs[i].gpa);
@@ -441,7 +442,7 @@ static void observed(struct contract *c)
 	ev = call_ok(c, &get, NULL, 0);
 	v = ev.payload;
 	counts = v->retired != UINT64_MAX;
-	assert_true(v->retired > 0 && v->exits > 0 && v->exits != UINT64_MAX);
+	assert_true(v->retired > 0 && v->exits != UINT64_MAX);
 	assert_int_equal(ev.state.guest_time != UINT64_MAX, counts);
 	assert_int_equal(counted(c, get.vm, "retired"), counts);
 	engine_event_release(&ev);

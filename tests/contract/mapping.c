@@ -75,8 +75,7 @@ static void remap(struct contract *c)
 		assert_string_equal(ch.instruction, "INVEPT");
 		assert_string_equal(ch.type, "single-context");
 		assert_true(ch.reason[0] && ch.text[0] && ch.section[0]);
-		assert_int_equal(
-			ch.invept_issued + ch.processors_interrupted + ch.processors_deferred, 1);
+		expect_reached(c, &ch);
 		assert_int_equal(guest_sees(c, vm), 'A' + i);
 	}
 	end(c, vm);
@@ -237,6 +236,13 @@ static const struct engine_map_op plans[] = {
 	{.kind = ENGINE_UNMAP, .gpa = 0x40000000, .size_bytes = 0x200000},
 };
 
+/* Who is in its guest, and where it has been, is another matter a moment later. */
+static void forget_reached(const struct contract *c, struct engine_change *ch)
+{
+	if (!contract_has(c, ENGINE_CAP_DETERMINISTIC))
+		ch->invept_issued = ch->processors_interrupted = ch->processors_deferred = 0;
+}
+
 static void dry_run(struct contract *c)
 {
 	uint64_t vm = guest_and_spare(c, 0), writes;
@@ -252,6 +258,8 @@ static void dry_run(struct contract *c)
 		apply_ok(c, vm, &plans[i], ENGINE_CHANGE_DRY_RUN, &dry);
 		assert_int_equal(stat_of(c, vm, "ept_written"), writes);
 		apply_ok(c, vm, &plans[i], 0, &real);
+		forget_reached(c, &dry);
+		forget_reached(c, &real);
 		if (memcmp(&dry, &real, sizeof(dry)) != 0)
 			fail_msg(
 				"plan %zu: written %lu/%lu split %lu/%lu merged %lu/%lu tables "
@@ -298,7 +306,7 @@ static void batch(struct contract *c)
 	ev = call_ok(c, &req, ops, 2 * sizeof(ops[0]));
 	ch = ev.payload;
 	/* One invalidation covers both. */
-	assert_int_equal(ch->invept_issued + ch->processors_interrupted, 1);
+	expect_reached(c, ch);
 	engine_event_release(&ev);
 	assert_int_equal(guest_sees(c, vm), 'B');
 	assert_int_equal(agent_do(c, vm, AGENT_READ, 0x600000, 0), UINT32_MAX);

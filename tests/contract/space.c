@@ -227,7 +227,7 @@ static void dirty_again(struct contract *c)
 		assert_int_equal(d->change.need, 2);
 		assert_string_equal(d->change.reason, "dirty-cleared");
 		assert_int_equal(d->change.entries_written, 1);
-		assert_int_equal(d->change.invept_issued + d->change.processors_interrupted, 1);
+		expect_reached(c, &d->change);
 		engine_event_release(&ev);
 		ev = dirty(c, vm, TARGET, 16 * 4096, 1);
 		d = ev.payload;
@@ -403,7 +403,9 @@ static void reset(struct contract *c)
 		assert_int_equal(ev.state.state, ENGINE_STATE_RUNNING);
 		assert_int_equal(ev.state.reason, ENGINE_REASON_STARTED);
 		assert_int_equal(ev.state.console_bytes, 0);
-		assert_true(ev.state.guest_time > retired || ev.state.guest_time == UINT64_MAX);
+		assert_true(contract_has(c, ENGINE_CAP_DETERMINISTIC)
+				    ? ev.state.guest_time > retired
+				    : ev.state.guest_time == UINT64_MAX);
 		retired = ev.state.guest_time;
 		engine_event_release(&ev);
 		c->agent_seq = 0;

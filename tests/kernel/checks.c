@@ -23,14 +23,20 @@ static struct {
 	unsigned count;
 } active = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* The processor's number; the thread has it. */
+#define NOT_OURS PROCESSORS_MAX
+
+/* The processor's number; the thread has it. Others' (a soft engine's) are not looked at. */
 static unsigned here(const struct hw_cpu *cpu, const char *what)
 {
 	int mine = processor_mine();
+	unsigned i;
 
-	if (mine < 0 || machine_hw((unsigned)mine) != cpu)
-		kernel_bug("%s by a thread that does not have the processor", what);
-	return (unsigned)mine;
+	if (mine >= 0 && machine_hw((unsigned)mine) == cpu)
+		return (unsigned)mine;
+	for (i = 0; i < processors_count(); i++)
+		if (machine_hw(i) == cpu)
+			kernel_bug("%s by a thread that does not have the processor", what);
+	return NOT_OURS;
 }
 
 /* The row of a VMCS, or count. */
@@ -47,6 +53,8 @@ static void became_active(uint64_t at, unsigned cpu)
 {
 	unsigned i;
 
+	if (cpu == NOT_OURS)
+		return;
 	pthread_mutex_lock(&active.lock);
 	i = find(at);
 	if (i == VMCS_MAX)
@@ -64,6 +72,8 @@ static void became_clear(uint64_t at, unsigned cpu)
 {
 	unsigned i;
 
+	if (cpu == NOT_OURS)
+		return;
 	pthread_mutex_lock(&active.lock);
 	i = find(at);
 	if (i < active.count) {

@@ -23,6 +23,7 @@ struct fakedev_config {
 	uint64_t seed;	       /* of the shuffle */
 	uint64_t memlock_bytes; /* RLIMIT_MEMLOCK of the user; 0: none */
 	uint32_t tsc_khz;      /* told to programs; 0: not known */
+	uint32_t vpid_limit;   /* highest VPID in use; 0: 65535 */
 };
 
 /* Of the machine that the next VM makes. Nobody holds one. Without it: all 0. */

@@ -14,6 +14,7 @@
 #include <linux/smp.h>
 #include <stdlib.h>
 
+#include "core/vpid.h"
 #include "kernel/fakedev.h"
 #include "kernel/memory.h"
 #include "kernel/processors.h"
@@ -80,6 +81,8 @@ static void online_here(void *ret)
 	/* It may sleep before VMXON, as the kernel's own callback may. */
 	atomic_end();
 	*(int *)ret = core_cpu_online(machine.core, cpu, machine_hw(cpu));
+	if (machine.cfg.vpid_limit)
+		core_vpid_pool_init(&machine.core->cpus[cpu].vpids, machine.cfg.vpid_limit);
 	atomic_begin();
 }
 

@@ -182,16 +182,42 @@ static uint64_t tables_at_most(struct vmm_vm *vm, const struct core_map_op *op)
 	return ends * VMX_PAGE_SIZE;
 }
 
+/*
+ * Bytes of a whole set of tables for all that lies between the first and the last of the
+ * operations, in whole gigabytes: many small ones that are neighbours add no more.
+ */
+static uint64_t tables_between(const struct core_map_op *ops, size_t count)
+{
+	uint64_t first = UINT64_MAX, last = 0, bytes = 0;
+	unsigned shift;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		/* Operations that core will refuse, perhaps. */
+		if (vmx_range_bad(ops[i].gpa.v, ops[i].size))
+			return UINT64_MAX;
+		first = ops[i].gpa.v < first ? ops[i].gpa.v : first;
+		if (ops[i].gpa.v + (ops[i].size - 1) > last)
+			last = ops[i].gpa.v + (ops[i].size - 1);
+	}
+	first &= ~(VMX_SIZE_1G - 1);
+	last |= VMX_SIZE_1G - 1;
+	for (shift = 21; shift <= 48; shift += 9)
+		bytes += ((last >> shift) - (first >> shift) + 1) * VMX_PAGE_SIZE;
+	return bytes;
+}
+
 static int check_tables(const struct vmm *s, struct vmm_vm *vm, const struct core_map_op *ops,
 			size_t count, uint64_t *ret_need, struct vmm_reply *reply)
 {
 	uint64_t now = s->table_bytes + s->table_promised, left, need = 0;
+	uint64_t between = tables_between(ops, count);
 	size_t i;
 
 	left = now < s->table_bytes_max ? s->table_bytes_max - now : 0;
 	for (i = 0; i < count; i++) {
 		need += tables_at_most(vm, &ops[i]);
-		if (need <= left)
+		if (need <= left || between <= left)
 			continue;
 		reply->error.index = (uint32_t)i;
 		return vmm_fail(reply, -ENOMEM, ENGINE_FIELD_SIZE, s->table_bytes_max,
@@ -199,7 +225,7 @@ static int check_tables(const struct vmm *s, struct vmm_vm *vm, const struct cor
 				"leaves %" PRIu64,
 				need, left);
 	}
-	*ret_need = need;
+	*ret_need = need < between ? need : between;
 	return 0;
 }
 
