@@ -215,6 +215,7 @@ static void dirty_again(struct contract *c)
 	uint64_t vm = agent_with(c, VMX_SIZE_4K, 1);
 	const struct engine_dirty *d;
 	struct engine_event ev;
+	uint64_t reached;
 	int i;
 
 	for (i = 0; i < 20; i++) {
