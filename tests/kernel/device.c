@@ -154,6 +154,7 @@ static void in_child(void)
 	static struct mm_struct child_mm = {.holders = 1};
 
 	__atomic_store_n(&process_mm, &child_mm, __ATOMIC_RELAXED);
+	memory_of_process();
 	pthread_mutex_unlock(&files.lock);
 }
 
@@ -174,6 +175,7 @@ int fatal_signal_pending(const struct task_struct *task)
 
 static void load(void)
 {
+	memory_of_process();
 	if (pthread_atfork(before_fork, after_fork, in_child) != 0 || dev_init() != 0)
 		kernel_bug("the device can't be made");
 }

@@ -4,8 +4,8 @@
  * platform.
  *
  * Each processor is a model of its own: a model has one thread at a time, and they share what
- * processors share, memory. What a model can't see of the others is looked after here: decoded
- * code is dropped before each turn, and time stamp counters are in step.
+ * processors share, memory. It keeps no decoded code, for nobody would tell it of others' writes;
+ * their time stamp counters are kept in step here.
  */
 #include "kernel/hardware.h"
 
@@ -99,8 +99,6 @@ void machine_before_turn(unsigned cpu)
 
 	if (latest > now)
 		model_cpu_advance_time(hw, latest - now);
-	/* Others may have written what is decoded: here nobody tells. */
-	model_memory_written(machine.model[cpu], hpa(0), UINT64_MAX);
 }
 
 void machine_after_turn(unsigned cpu)
@@ -125,7 +123,7 @@ static void models_delete(void)
 
 static int models_create(unsigned count)
 {
-	struct model_config cfg = {.plat = machine.plat, .cpus = 1};
+	struct model_config cfg = {.plat = machine.plat, .cpus = 1, .unheard_writes = true};
 	unsigned i;
 	int err;
 

@@ -18,6 +18,7 @@ static struct {
 	bool failed;
 	uintptr_t user_first;
 	size_t user_bytes; /* 0: no bounds */
+	pid_t self;
 } memory;
 
 uint64_t memory_blocks_used(void)
@@ -163,6 +164,11 @@ static bool is_users(const void *at, size_t size)
 	       (offset <= memory.user_bytes && size <= memory.user_bytes - offset);
 }
 
+void memory_of_process(void)
+{
+	memory.self = getpid();
+}
+
 /* By a system call on the process itself: what is not there is its error. */
 static unsigned long copy(const void *kernel, const void *user, unsigned long size, bool to_user)
 {
@@ -175,8 +181,8 @@ static unsigned long copy(const void *kernel, const void *user, unsigned long si
 		return 0;
 	if (!is_users(user, size))
 		return size;
-	n = to_user ? process_vm_writev(getpid(), &here, 1, &there, 1, 0)
-		    : process_vm_readv(getpid(), &here, 1, &there, 1, 0);
+	n = to_user ? process_vm_writev(memory.self, &here, 1, &there, 1, 0)
+		    : process_vm_readv(memory.self, &here, 1, &there, 1, 0);
 	if (n < 0 && errno != EFAULT && errno != EINVAL && errno != ENOMEM)
 		kernel_bug("memory of the process itself can't be copied: %s", strerror(errno));
 	return size - (n < 0 ? 0 : (unsigned long)n);

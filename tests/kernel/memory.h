@@ -25,4 +25,7 @@ bool memory_fails(void);
  */
 void memory_set_user(const void *base, size_t bytes);
 
+/* The calling process is the one that calls from now on: at first, and in a child. */
+void memory_of_process(void);
+
 #endif

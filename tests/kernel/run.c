@@ -9,10 +9,7 @@
 #include "kernel/hardware.h"
 #include "machine.h"
 
-/*
- * Longest turn, in ticks: then others may have the processor, and what they have written is
- * seen by those that execute it.
- */
+/* Longest turn, in ticks: then others may have the processor. */
 #define TURN_TICKS 20000u
 
 struct runner {

@@ -207,7 +207,7 @@ static int64_t fetch_bytes(struct x86_cpu *cpu, const struct x86_xlate *x, unsig
 		int64_t st = 0;
 
 		if (x->host)
-			buf[i] = *(const volatile uint8_t *)(x->host + off + i);
+			buf[i] = __atomic_load_n(x->host + off + i, __ATOMIC_RELAXED);
 		else if (cpu->ops->mmio)
 			st = x86_status(
 				cpu->ops->mmio(cpu->env, x->hpa + off + i, &buf[i], 1, false));

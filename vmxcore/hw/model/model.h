@@ -59,6 +59,9 @@ struct model_config {
 	struct plat *plat; /* a plat/user.c machine; outlives the model */
 	unsigned cpus;
 	const struct model_tlb_geometry *tlb; /* NULL: model_tlb_skylake */
+	/* Others write memory that it executes, and nobody tells it (model_memory_written()):
+	 * instructions are looked at anew each time, which is slower. */
+	bool unheard_writes;
 	void (*misuse)(void *ctx, enum model_misuse what, unsigned cpu,
 		       hpa_t vmcs); /* may be NULL */
 	void *ctx;

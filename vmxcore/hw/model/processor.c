@@ -136,9 +136,11 @@ int model_create(const struct model_config *cfg, struct model **ret)
 	m->misuse = cfg->misuse;
 	m->ctx = cfg->ctx;
 	features_read(&m->features);
-	m->code = x86_code_new(plat_user_arena_bytes(cfg->plat) >> VMX_PAGE_SHIFT);
-	if (!m->code)
-		goto fail;
+	if (!cfg->unheard_writes) {
+		m->code = x86_code_new(plat_user_arena_bytes(cfg->plat) >> VMX_PAGE_SHIFT);
+		if (!m->code)
+			goto fail;
+	}
 	for (; m->cpus < cfg->cpus; m->cpus++) {
 		rc = cpu_new(m, m->cpus, &m->cpu[m->cpus]);
 		if (rc)

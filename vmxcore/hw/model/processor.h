@@ -222,7 +222,7 @@ struct model {
 	unsigned cpus;
 	struct model_tlb_geometry geometry;
 	struct features features;
-	struct x86_code *code;
+	struct x86_code *code; /* NULL: decoded code is not kept */
 	void (*misuse)(void *ctx, enum model_misuse what, unsigned cpu, hpa_t vmcs);
 	void *ctx;
 	struct hw_cpu *cpu[MODEL_MAX_CPUS];
