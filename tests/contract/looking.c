@@ -437,6 +437,7 @@ static void observed(struct contract *c)
 
 	get.vm = agent_new(c, &req);
 	agent_do(c, get.vm, AGENT_WRITE, 0x500000, 1);
+	agent_do(c, get.vm, AGENT_PRINT, 0x500000, 0); /* an exit */
 	op_ok(c, get.vm, ENGINE_VM_PAUSE);
 	ev = call_ok(c, &get, NULL, 0);
 	v = ev.payload;
