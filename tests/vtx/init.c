@@ -98,7 +98,7 @@ int main(void)
 	load("vmxcore", "mitigations=perhaps");
 	/* What the self-test had left in CR4 would be "in use". Few VPIDs, short slices: what is
 	 * rare otherwise happens. */
-	load("vmxcore", "vpid_limit=7 slice_us=1000 max_pinned_mib=64");
+	load("vmxcore", "vpid_limit=7 slice_us=1000 max_pinned_mib=64 guest_events=1");
 	test_device();
 	test_device_fuzz(FUZZ_IOCTLS);
 	unload("vmxcore");

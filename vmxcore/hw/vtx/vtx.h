@@ -34,6 +34,8 @@ struct hw_cpu {
 	struct hw_gpregs *guest;  /* whose debug registers the hardware holds, or NULL */
 	unsigned long dr[4], dr6; /* as loaded */
 	unsigned long debugctl;	  /* the host's IA32_DEBUGCTL */
+	bool perf_is_guest;	  /* performance counters are as guests have them */
+	bool nmi_seen;		  /* ... and may have been changed since */
 };
 
 struct hw_cpu *vtx_cpu(unsigned int cpu);
