@@ -187,6 +187,13 @@ static bool goes_on(const struct core_run_exit *x)
 	return x->reason == CORE_RUN_KICKED || x->reason == CORE_RUN_BUDGET;
 }
 
+/* What the handler of machine checks has in store for this thread happens on its way out. */
+static bool machine_check_waits(const struct core_run_exit *x)
+{
+	return x->reason == CORE_RUN_KICKED && x->exit_reason == VMX_EXIT_EXCEPTION_NMI &&
+	       task_work_pending(current);
+}
+
 /*
  * One turn of those that make up a run; takes what it used from *left (UINT64_MAX: there is
  * no budget). Where the processor doesn't count across exits, the time until the turn's end
@@ -223,8 +230,7 @@ int runner_run(struct runner *r, uint64_t budget_ticks, struct core_run_exit *re
 		err = run_slice(r, &left, ret);
 		if (err || !goes_on(ret) || left == 0)
 			break;
-		/* What a machine check has in store for this thread happens on its way out. */
-		if (signal_pending(current) || task_work_pending(current))
+		if (signal_pending(current) || machine_check_waits(ret))
 			err = -EINTR;
 		cond_resched();
 	} while (!err);
