@@ -5,7 +5,8 @@ function(contract_program name)
   add_executable(${name} contract/main.c contract/harness.c contract/lifecycle.c
     contract/mapping.c contract/guest.c contract/looking.c contract/requests.c contract/space.c
     contract/hand.c contract/trace.c contract/trace_life.c contract/tracing.c contract/input.c
-    contract/causes.c contract/jobs.c contract/slow_file.c contract/strict.c ${ARGN})
+    contract/causes.c contract/jobs.c contract/slow_file.c contract/strict.c contract/blind.c
+    contract/engines.c ${ARGN})
   target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}
     ${PROJECT_SOURCE_DIR}/vmxcore)
   add_dependencies(${name} guest_echo)
@@ -16,10 +17,10 @@ function(contract_program name)
 endfunction()
 
 contract_program(test_engine_contract)
-add_test(NAME test_engine_contract_soft COMMAND test_engine_contract soft)
-add_test(NAME test_engine_contract_strict COMMAND test_engine_contract strict)
-set_tests_properties(test_engine_contract_soft test_engine_contract_strict PROPERTIES
-  TIMEOUT 600 LABELS "contract")
+foreach(engine soft strict blind)
+  add_test(NAME test_engine_contract_${engine} COMMAND test_engine_contract ${engine})
+  set_tests_properties(test_engine_contract_${engine} PROPERTIES TIMEOUT 600 LABELS "contract")
+endforeach()
 
 # The vmx engine over the kernel module's ioctl layer in the same program (kernel/): another one,
 # for there each VMX instruction is watched.

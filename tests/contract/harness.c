@@ -43,6 +43,16 @@ bool contract_has(const struct contract *c, uint32_t capabilities)
 	return (c->info.capabilities & capabilities) == capabilities;
 }
 
+void expect_reached(const struct contract *c, const struct engine_change *ch)
+{
+	uint32_t now = ch->invept_issued + ch->processors_interrupted;
+
+	if (contract_has(c, ENGINE_CAP_DETERMINISTIC))
+		assert_int_equal(now, 1);
+	else
+		assert_in_range(now + ch->processors_deferred, 1, c->info.processors);
+}
+
 /* --- events ------------------------------------------------------------------------------ */
 
 static void wait_readable(struct contract *c)

@@ -62,6 +62,11 @@ extern void (*contract_hardware)(const struct engine_config *cfg);
 /* Closing fails the case when pages are left (the engine says so by itself). */
 void contract_close(struct contract *c);
 bool contract_has(const struct contract *c, uint32_t capabilities);
+/*
+ * Processors that an invalidation of a VM with one vCPU concerned: one, at once; or where
+ * it may have moved, and be between two runs, one or more, now or later.
+ */
+void expect_reached(const struct contract *c, const struct engine_change *ch);
 
 /* --- requests ------------------------------------------------------------------------- */
 

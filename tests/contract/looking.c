@@ -118,9 +118,8 @@ static void walk_references(struct contract *c)
 			assert_int_equal(w.refs_guest + w.refs_ept, pairs[i].refs[e]);
 			assert_int_equal(w.count, pairs[i].refs[e]);
 			/* It has never run: nothing is cached. */
-			assert_int_equal(w.refs_with_caches, contract_has(c, ENGINE_CAP_TLB_ENTRIES)
-								     ? pairs[i].refs[e]
-								     : UINT32_MAX);
+			if (contract_has(c, ENGINE_CAP_TLB_STATS))
+				assert_int_equal(w.refs_with_caches, pairs[i].refs[e]);
 			assert_int_equal(w.tlb_level, 0);
 			assert_int_equal(w.slot, 0);
 			assert_int_equal(w.slot_offset, pairs[i].gpa);
@@ -361,6 +360,100 @@ static void stats(struct contract *c)
 	op_ok(c, vm, ENGINE_VM_DELETE);
 }
 
+/* --- what can be observed ------------------------------------------------------------------ */
+
+/* Of a vCPU's counters those whose names begin so: all observable, or none. */
+static bool counted(struct contract *c, uint64_t vm, const char *prefix)
+{
+	struct engine_request req = {.op = ENGINE_STATS, .vm = vm};
+	struct engine_event ev = call_ok(c, &req, NULL, 0);
+	const struct engine_stat *s = ev.payload;
+	size_t i, seen[2] = {0};
+
+	for (i = 0; i < ev.payload_bytes / sizeof(*s); i++)
+		if (strncmp(s[i].name, prefix, strlen(prefix)) == 0)
+			seen[s[i].observable]++;
+	engine_event_release(&ev);
+	assert_true(!seen[0] != !seen[1]);
+	return seen[1] != 0;
+}
+
+static void observed_walk(struct contract *c, uint64_t vm, bool sees)
+{
+	struct engine_walk w = walk(c, vm, 0x100000, ENGINE_PROT_R);
+	uint32_t i;
+
+	assert_int_equal(w.outcome, ENGINE_WALK_OK);
+	assert_int_equal(w.refs_with_caches != UINT32_MAX, sees);
+	assert_int_equal(w.tlb_level_valid, sees);
+	assert_int_equal(w.count, w.refs_guest + w.refs_ept);
+	for (i = 0; i < w.count; i++)
+		assert_int_equal(w.refs[i].cached_valid, sees);
+}
+
+static void observed_tags(struct contract *c, uint64_t vm, bool sees)
+{
+	struct engine_request req = {.op = ENGINE_VPID_LIST, .vm = vm};
+	struct engine_event ev = call_ok(c, &req, NULL, 0);
+	struct engine_tlb_stats t = tlb_stats_of(c, vm, 0);
+
+	assert_int_equal(((const struct engine_vpid *)ev.payload)->tlb_valid, sees);
+	assert_int_equal(t.observable, sees);
+	assert_int_equal(t.vpid, ((const struct engine_vpid *)ev.payload)->vpid);
+	assert_int_equal(t.size_d1 != 0, sees);
+	engine_event_release(&ev);
+}
+
+static void observed_content(struct contract *c, uint64_t vm, bool lists, bool sees)
+{
+	struct engine_request req = {.op = ENGINE_TLB_ENTRIES, .vm = vm};
+	const struct engine_invalidated *done;
+	struct engine_event ev;
+
+	req.u.tlb_entries = (struct engine_tlb_entries_req){.max = 16, .vpid = -1};
+	ev = call(c, &req, NULL, 0, NULL, 0);
+	assert_int_equal(ev.error.code, lists ? 0 : -ENOTSUP);
+	assert_int_equal(ev.error.text[0] != '\0', !lists);
+	engine_event_release(&ev);
+	req = (struct engine_request){.op = ENGINE_INVALIDATE, .vm = vm};
+	req.u.invalidate = (struct engine_invalidate_req){.kind = ENGINE_INVEPT_SINGLE,
+							  .processor = ENGINE_ANY_PROCESSOR};
+	ev = call_ok(c, &req, NULL, 0);
+	done = ev.payload;
+	assert_int_equal(ev.payload_bytes, sizeof(*done));
+	assert_string_equal(done->instruction, "INVEPT");
+	assert_int_equal(done->observable, sees);
+	engine_event_release(&ev);
+}
+
+/* What the engine can't observe is said to be so, in each place that has it. */
+static void observed(struct contract *c)
+{
+	const bool sees = contract_has(c, ENGINE_CAP_TLB_STATS);
+	struct engine_request req = vm_request(), get = {.op = ENGINE_VM_INFO};
+	const struct engine_vcpu_info *v;
+	struct engine_event ev;
+	bool counts;
+
+	get.vm = agent_new(c, &req);
+	agent_do(c, get.vm, AGENT_WRITE, 0x500000, 1);
+	agent_do(c, get.vm, AGENT_PRINT, 0x500000, 0); /* an exit */
+	op_ok(c, get.vm, ENGINE_VM_PAUSE);
+	ev = call_ok(c, &get, NULL, 0);
+	v = ev.payload;
+	counts = v->retired != UINT64_MAX;
+	assert_true(v->retired > 0 && v->exits > 0 && v->exits != UINT64_MAX);
+	assert_int_equal(ev.state.guest_time != UINT64_MAX, counts);
+	assert_int_equal(counted(c, get.vm, "retired"), counts);
+	engine_event_release(&ev);
+	assert_int_equal(counted(c, get.vm, "tlb."), sees);
+	assert_true(counted(c, get.vm, "exit."));
+	observed_walk(c, get.vm, sees);
+	observed_tags(c, get.vm, sees);
+	observed_content(c, get.vm, contract_has(c, ENGINE_CAP_TLB_ENTRIES), sees);
+	end(c, get.vm);
+}
+
 const struct contract_case looking_cases[] = {
 	{"walk_references", walk_references, ENGINE_CAP_EPT_2M | ENGINE_CAP_EPT_1G},
 	{"walk_caches", walk_caches, ENGINE_CAP_TLB_STATS | ENGINE_CAP_TLB_ENTRIES},
@@ -368,5 +461,6 @@ const struct contract_case looking_cases[] = {
 	{"tlb_entries", tlb_entries, ENGINE_CAP_TLB_ENTRIES | ENGINE_CAP_VPID},
 	{"vpids", vpids, ENGINE_CAP_VPID | ENGINE_CAP_TLB_STATS},
 	{"stats", stats, ENGINE_CAP_TLB_STATS},
+	{"observed", observed, 0},
 	{NULL, NULL, 0},
 };

@@ -238,9 +238,9 @@ static int strict_slot_write(struct vmm_vm *vm, struct vmm_slot *slot, uint64_t 
 	return backend_soft.slot_write(vm, slot, offset, buf, len);
 }
 
-/* --- opening it ----------------------------------------------------------------------------- */
+/* --- all of it ------------------------------------------------------------------------------- */
 
-static struct backend strict_backend(void)
+struct backend strict_backend(void)
 {
 	struct backend b = backend_soft;
 
@@ -273,37 +273,4 @@ static struct backend strict_backend(void)
 	b.slot_read = strict_slot_read;
 	b.slot_write = strict_slot_write;
 	return b;
-}
-
-int __real_engine_open(const char *name, const struct engine_config *cfg, struct engine **ret);
-int __wrap_engine_open(const char *name, const struct engine_config *cfg, struct engine **ret);
-size_t __real_engine_count(void);
-size_t __wrap_engine_count(void);
-int __real_engine_probe(size_t i, struct engine_info *ret);
-int __wrap_engine_probe(size_t i, struct engine_info *ret);
-
-int __wrap_engine_open(const char *name, const struct engine_config *cfg, struct engine **ret)
-{
-	static struct backend b;
-
-	if (strcmp(name, STRICT_NAME) != 0)
-		return __real_engine_open(name, cfg, ret);
-	b = strict_backend();
-	return vmm_open(&b, cfg, ret);
-}
-
-/* The last of the table. */
-size_t __wrap_engine_count(void)
-{
-	return __real_engine_count() + 1;
-}
-
-int __wrap_engine_probe(size_t i, struct engine_info *ret)
-{
-	if (i != __real_engine_count())
-		return i > __real_engine_count() ? -EINVAL : __real_engine_probe(i, ret);
-	*ret = (struct engine_info){0};
-	engine_soft.probe(ret);
-	snprintf(ret->name, sizeof(ret->name), "%s", STRICT_NAME);
-	return 0;
 }

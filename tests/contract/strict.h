@@ -8,6 +8,10 @@
 #ifndef TESTS_CONTRACT_STRICT_H
 #define TESTS_CONTRACT_STRICT_H
 
+#include "engine/backend.h"
+
 #define STRICT_NAME "strict"
+
+struct backend strict_backend(void);
 
 #endif

@@ -136,8 +136,8 @@ static struct tally tally(struct contract *c, uint64_t vm)
 		assert_int_equal(r.lost, 0);
 		for (i = 0; i < r.count; i++) {
 			assert_int_equal(r.at[i].seq, seq++);
-			assert_true(r.at[i].guest_time >= time);
-			time = r.at[i].guest_time;
+			assert_true(trace_time(&r.at[i]) >= time);
+			time = trace_time(&r.at[i]);
 			if (r.at[i].kind == ENGINE_TRACE_INVALIDATION)
 				t.invalidations++;
 			else

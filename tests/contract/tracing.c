@@ -40,6 +40,12 @@ void trace_put(struct trace_records *r)
 	engine_event_release(&r->ev);
 }
 
+uint64_t trace_time(const struct engine_trace_record *r)
+{
+	assert_true((r->guest_time == UINT64_MAX) != (r->time_ns == UINT64_MAX));
+	return r->guest_time == UINT64_MAX ? r->time_ns : r->guest_time;
+}
+
 void trace_none(struct contract *c, uint64_t vm)
 {
 	struct trace_records r = trace_get(c, vm, ENGINE_MAX_TRACE_READ);

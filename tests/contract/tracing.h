@@ -22,6 +22,8 @@ struct trace_records {
 
 struct trace_records trace_get(struct contract *c, uint64_t vm, uint32_t max);
 void trace_put(struct trace_records *r);
+/* Its guest time; or the host's, where the engine can't observe that. */
+uint64_t trace_time(const struct engine_trace_record *r);
 /* The case fails when there are records, or some were lost. */
 void trace_none(struct contract *c, uint64_t vm);
 

@@ -18,6 +18,9 @@ static struct {
 	enum kind kind[FDS];
 	bool kick[FDS];
 	struct vmxcore_regs regs;
+	const uint64_t *generations; /* NULL: none are left */
+	bool exit_at_kick;
+	uint32_t kick_reason;
 } dev = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* --- descriptors ------------------------------------------------------------------------ */
@@ -54,16 +57,22 @@ static void fake_close(int fd)
 
 /* --- ioctls ------------------------------------------------------------------------------- */
 
-static int run(int fd)
+static int run(int fd, struct vmxcore_run *r)
 {
 	bool *kick = &dev.kick[fd - FD_FIRST];
 
 	dev.counts.runs++;
 	pthread_cond_broadcast(&dev.changed);
+	if (dev.generations && *dev.generations) {
+		r->reason = VMXCORE_EXIT_BUDGET;
+		r->pool_generation = *dev.generations++;
+		return 0;
+	}
 	while (!*kick)
 		pthread_cond_wait(&dev.changed, &dev.lock);
 	*kick = false;
-	return -EINTR;
+	r->reason = dev.kick_reason;
+	return dev.exit_at_kick ? 0 : -EINTR;
 }
 
 static int kick(int fd)
@@ -121,7 +130,7 @@ static long do_ioctl(int fd, unsigned long cmd, void *arg)
 	case VMXCORE_REMOVE_SLOT:
 		return count_slot_out();
 	case VMXCORE_RUN:
-		return run(fd);
+		return run(fd, arg);
 	case VMXCORE_KICK:
 		return kick(fd);
 	case VMXCORE_COMPLETE_IO:
@@ -211,6 +220,8 @@ void fake_device_use(const struct fake_device *f)
 	dev.f = *f;
 	dev.counts = (struct fake_counts){0};
 	memset(dev.kind, 0, sizeof(dev.kind));
+	dev.generations = NULL;
+	dev.exit_at_kick = false;
 	vmx_dev = &ops;
 }
 
@@ -220,6 +231,21 @@ void fake_device_fail(unsigned long cmd, int error, unsigned after)
 	dev.f.fail_cmd = cmd;
 	dev.f.fail_error = error;
 	dev.f.fail_after = after;
+	pthread_mutex_unlock(&dev.lock);
+}
+
+void fake_device_generations(const uint64_t *generations)
+{
+	pthread_mutex_lock(&dev.lock);
+	dev.generations = generations;
+	pthread_mutex_unlock(&dev.lock);
+}
+
+void fake_device_exit_at_kick(uint32_t reason)
+{
+	pthread_mutex_lock(&dev.lock);
+	dev.exit_at_kick = true;
+	dev.kick_reason = reason;
 	pthread_mutex_unlock(&dev.lock);
 }
 

@@ -38,6 +38,10 @@ struct fake_counts {
 void fake_device_use(const struct fake_device *f);
 /* Changes which ioctl fails. */
 void fake_device_fail(unsigned long cmd, int error, unsigned after);
+/* The next runs end at once, each with VPIDs of the next of these generations, up to a 0. */
+void fake_device_generations(const uint64_t *generations);
+/* A run that is kicked ends with this reason (VMXCORE_EXIT_*), not with -EINTR. */
+void fake_device_exit_at_kick(uint32_t reason);
 /* Until VMXCORE_RUN has been called so often. */
 void fake_device_await_runs(unsigned runs);
 struct fake_counts fake_device_counts(void);

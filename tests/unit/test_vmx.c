@@ -447,6 +447,125 @@ static void with_fewer_processors_each_stays_at_home(void **state)
 	engine_close(e);
 }
 
+/* What is to be done to one that runs may come after the VM's end, which it brought about. */
+static void what_is_held_is_looked_at_again(void **state)
+{
+	struct engine *e = open_good(NULL);
+	struct engine_request req = {.op = ENGINE_VCPU_INJECT, .vm = create(e, 1, 0).vm};
+	unsigned runs = fake_device_counts().runs;
+	struct engine_event ev;
+
+	(void)state;
+	req.u.inject = (struct engine_inject){.kind = ENGINE_EVENT_INTERRUPT, .vector = 32};
+	fake_device_exit_at_kick(VMXCORE_EXIT_TRIPLE_FAULT);
+	assert_int_equal(op(e, req.vm, ENGINE_VM_START).error.code, 0);
+	fake_device_await_runs(runs + 1);
+	ev = call(e, &req, NULL, 0);
+	assert_int_equal(ev.error.code, -EBUSY);
+	assert_int_equal(ev.error.field, ENGINE_FIELD_STATE);
+	assert_non_null(strstr(ev.error.text, "crashed"));
+	ev = op(e, req.vm, ENGINE_VM_INFO);
+	assert_int_equal(ev.error.code, 0);
+	assert_int_equal(ev.state.state, ENGINE_STATE_CRASHED);
+	assert_int_equal(ev.state.reason, ENGINE_REASON_TRIPLE_FAULT);
+	/* Nobody counts its instructions. */
+	assert_true(ev.state.guest_time == UINT64_MAX);
+	engine_close(e);
+	assert_int_equal(fake_device_counts().misused, 0);
+}
+
+/* --- invalidations by hand ----------------------------------------------------------------------
+ */
+
+static const struct {
+	const char *what;
+	uint32_t processor;
+	int fails, error;
+	const char *text;
+	size_t executed;
+} by_hand[] = {
+	{"where it runs", ENGINE_ANY_PROCESSOR, 0, 0, "", 1},
+	{"there", 1, 0, 0, "", 1},
+	{"nowhere: its processor is offline", ENGINE_ANY_PROCESSOR, -ENODEV, 0, "", 0},
+	{"on one that is offline", 1, -ENODEV, -ENODATA, "processor 1 is offline", 0},
+	{"on none", 4, 0, -EINVAL, "the last is 3", 0},
+	{"refused", ENGINE_ANY_PROCESSOR, -EIO, -EIO, "", 0},
+};
+
+static void an_offline_processor_holds_nothing(void **state)
+{
+	struct engine *e = open_good(NULL);
+	struct engine_request req = {.op = ENGINE_INVALIDATE, .vm = create(e, 1, 0).vm};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(by_hand) / sizeof(*by_hand); i++) {
+		struct engine_event ev;
+
+		req.u.invalidate = (struct engine_invalidate_req){
+			.kind = ENGINE_INVEPT_SINGLE, .processor = by_hand[i].processor};
+		fake_device_fail(VMXCORE_INVALIDATE, by_hand[i].fails, 0);
+		assert_int_equal(engine_submit(e, &req, NULL, 0, NULL, 0), 0);
+		ev = await(e, ENGINE_EVENT_COMPLETION);
+		if (ev.error.code != by_hand[i].error || !strstr(ev.error.text, by_hand[i].text) ||
+		    ev.payload_bytes != by_hand[i].executed * sizeof(struct engine_invalidated))
+			fail_msg("%s: %d, \"%s\", %lu bytes", by_hand[i].what, ev.error.code,
+				 ev.error.text, (unsigned long)ev.payload_bytes);
+		engine_event_release(&ev);
+	}
+	engine_close(e);
+}
+
+/* --- notices ---------------------------------------------------------------------------------- */
+
+/* Runs through the generations; returns those that were told, up to the event that ends it. */
+static size_t told(struct engine *e, const uint64_t *generations, unsigned count, uint64_t *ret)
+{
+	uint64_t vm = create(e, 1, ENGINE_ANY_PROCESSOR).vm;
+	unsigned runs = fake_device_counts().runs;
+	struct engine_event ev;
+	size_t n = 0;
+
+	fake_device_generations(generations);
+	assert_int_equal(op(e, vm, ENGINE_VM_START).error.code, 0);
+	fake_device_await_runs(runs + count + 1);
+	while (engine_next_event(e, &ev) == 0) {
+		if (ev.type == ENGINE_EVENT_NOTICE)
+			ret[n++] = ev.notice.generation;
+		assert_true(n <= count);
+		engine_event_release(&ev);
+	}
+	assert_int_equal(op(e, vm, ENGINE_VM_STOP).error.code, 0);
+	assert_int_equal(op(e, vm, ENGINE_VM_DELETE).error.code, 0);
+	return n;
+}
+
+/* The one that is met first is no news; after the last VM they may count from 1 again. */
+static void generations_are_told(void **state)
+{
+	static const struct {
+		uint64_t generations[6];
+		unsigned count;
+		uint64_t told; /* the latest; 0: none */
+	} cases[] = {
+		{{7, 7, 7}, 3, 0},    {{1, 1, 2}, 3, 2}, {{1}, 1, 0},
+		{{3, 4, 4, 5}, 4, 5}, {{5, 5}, 2, 0},
+	};
+	struct engine *e = open_good(NULL);
+	uint64_t seen[6];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		size_t n = told(e, cases[i].generations, cases[i].count, seen);
+
+		/* Of several that wait, there is the latest only. */
+		assert_int_equal(n, cases[i].told != 0);
+		if (n)
+			assert_int_equal(seen[n - 1], cases[i].told);
+	}
+	engine_close(e);
+	assert_int_equal(fake_device_counts().open, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -459,6 +578,9 @@ int main(void)
 		cmocka_unit_test(a_pause_takes_it_out),
 		cmocka_unit_test(one_that_cannot_run_ends_its_vm),
 		cmocka_unit_test(with_fewer_processors_each_stays_at_home),
+		cmocka_unit_test(what_is_held_is_looked_at_again),
+		cmocka_unit_test(an_offline_processor_holds_nothing),
+		cmocka_unit_test(generations_are_told),
 	};
 
 	return cmocka_run_group_tests_name("vmx", tests, NULL, NULL);

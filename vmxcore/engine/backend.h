@@ -50,7 +50,8 @@ struct backend {
 	int (*open)(struct vmm *s);
 	/* Every VM is gone. Returns how many pages and slots were forgotten: a defect. */
 	size_t (*close)(struct vmm *s);
-	/* All but advice: reason says why it can be taken. Also of an engine that is only probed. */
+	/* All but advice: reason says why it can be taken. Also of an engine that is only probed.
+	 */
 	void (*describe)(const struct vmm *s, struct engine_info *ret);
 	/* Bit n: the processor has invalidations of kind n (enum engine_invalidation). */
 	uint32_t (*invalidations)(const struct vmm *s);

@@ -38,6 +38,15 @@ static int prepare(struct vmx_vm *b)
 	return b->emulator ? 0 : -ENOMEM;
 }
 
+/* The module's pools of VPIDs begin anew with the first VM, if it is nobody's else. */
+static void forget_generations(struct vmm *s)
+{
+	uint32_t i;
+
+	for (i = 0; i < CORE_MAX_CPUS; i++)
+		s->processor[i].generation_told = 0;
+}
+
 int vmx_vm_open(struct vmm_vm *vm)
 {
 	struct vmxcore_create_vm create = {
@@ -64,6 +73,8 @@ int vmx_vm_open(struct vmm_vm *vm)
 		free(b);
 		return err;
 	}
+	if (x->objects == 0)
+		forget_generations(vm->machine);
 	x->objects++;
 	vm->back = b;
 	return 0;
