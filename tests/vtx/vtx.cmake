@@ -9,6 +9,12 @@ add_test(NAME vtx_module
     ${CMAKE_CURRENT_BINARY_DIR}/vtx-module ${VTX_KERNEL_DIR})
 set_tests_properties(vtx_module PROPERTIES LABELS vtx TIMEOUT 600 SKIP_RETURN_CODE 77)
 
+# From what a package would install, with dkms where there is one.
+add_test(NAME vtx_dkms
+  COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/vtx/dkms ${PROJECT_SOURCE_DIR}
+    ${CMAKE_CURRENT_BINARY_DIR}/vtx-dkms ${VTX_KERNEL_DIR} ${PROJECT_BINARY_DIR})
+set_tests_properties(vtx_dkms PROPERTIES LABELS vtx TIMEOUT 900 SKIP_RETURN_CODE 77)
+
 # The guests are built with everything else; a sanitizer build has none to boot.
 add_test(NAME vtx_boot
   COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/vtx/run ${PROJECT_SOURCE_DIR}

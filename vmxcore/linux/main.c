@@ -6,6 +6,7 @@
 #include "dev.h"
 #include "machine.h"
 #include "selftest.h"
+#include "version.h"
 
 static char *selftest;
 module_param(selftest, charp, 0400);
@@ -39,4 +40,5 @@ static void __exit vmxcore_exit(void)
 module_init(vmxcore_init);
 module_exit(vmxcore_exit);
 MODULE_DESCRIPTION("VT-x memory virtualization: EPT, VPID and the TLB");
+MODULE_VERSION(VMXCORE_VERSION);
 MODULE_LICENSE("Dual MIT/GPL");

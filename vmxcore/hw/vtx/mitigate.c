@@ -43,6 +43,7 @@ static int get_mode(char *buffer, const struct kernel_param *kp)
 static const struct kernel_param_ops mode_ops = {.set = set_mode, .get = get_mode};
 
 module_param_cb(mitigations, &mode_ops, NULL, 0444);
+__MODULE_PARM_TYPE(mitigations, "string");
 MODULE_PARM_DESC(mitigations, "against what guests learn by speculation: auto (default: what the "
 			      "processor needs, unless the kernel was started with "
 			      "mitigations=off) or off (guests are trusted)");

@@ -3,7 +3,6 @@
 #ifndef KERNEL_KERNEL_H
 #define KERNEL_KERNEL_H
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -12,6 +11,9 @@
 
 #define PAGE_SHIFT 12
 #define PAGE_SIZE 4096ul
+
+/* With a message or without. */
+#define static_assert(what, ...) _Static_assert((what), "" __VA_ARGS__)
 
 #define BIT(n) (1ul << (n))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
