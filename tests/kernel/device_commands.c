@@ -3,21 +3,21 @@
 
 #include <string.h>
 
-#define ROW(name, of)              \
-	{                          \
-		#name, VMXCORE_##name, of \
+#define ROW(name, of)                     \
+	{                                 \
+#name, VMXCORE_##name, of \
 	}
 
 const struct device_command device_commands[DEVICE_COMMANDS] = {
-	ROW(GET_INFO, OF_DEVICE),   ROW(CREATE_VM, OF_DEVICE),   ROW(ADD_SLOT, OF_VM),
-	ROW(REMOVE_SLOT, OF_VM),    ROW(SLOT_INFO, OF_VM),       ROW(APPLY, OF_VM),
-	ROW(RANGES, OF_VM),         ROW(DIRTY, OF_VM),           ROW(MEMORY, OF_VM),
-	ROW(CMPXCHG, OF_VM),        ROW(LOOKUP, OF_VM),          ROW(SET_CPUID, OF_VM),
-	ROW(INVALIDATE, OF_VM),     ROW(STATS, OF_VM),           ROW(TRACE_SET, OF_VM),
-	ROW(TRACE_READ, OF_VM),     ROW(VM_INFO, OF_VM),         ROW(CREATE_VCPU, OF_VM),
-	ROW(RUN, OF_VCPU),          ROW(KICK, OF_VCPU),          ROW(GET_REGS, OF_VCPU),
-	ROW(SET_REGS, OF_VCPU),     ROW(INJECT, OF_VCPU),        ROW(WALK, OF_VCPU),
-	ROW(VCPU_STATS, OF_VCPU),   ROW(VMCS_READ, OF_VCPU),     ROW(COMPLETE_IO, OF_VCPU),
+	ROW(GET_INFO, OF_DEVICE), ROW(CREATE_VM, OF_DEVICE), ROW(ADD_SLOT, OF_VM),
+	ROW(REMOVE_SLOT, OF_VM),  ROW(SLOT_INFO, OF_VM),     ROW(APPLY, OF_VM),
+	ROW(RANGES, OF_VM),	  ROW(DIRTY, OF_VM),	     ROW(MEMORY, OF_VM),
+	ROW(CMPXCHG, OF_VM),	  ROW(LOOKUP, OF_VM),	     ROW(SET_CPUID, OF_VM),
+	ROW(INVALIDATE, OF_VM),	  ROW(STATS, OF_VM),	     ROW(TRACE_SET, OF_VM),
+	ROW(TRACE_READ, OF_VM),	  ROW(VM_INFO, OF_VM),	     ROW(CREATE_VCPU, OF_VM),
+	ROW(RUN, OF_VCPU),	  ROW(KICK, OF_VCPU),	     ROW(GET_REGS, OF_VCPU),
+	ROW(SET_REGS, OF_VCPU),	  ROW(INJECT, OF_VCPU),	     ROW(WALK, OF_VCPU),
+	ROW(VCPU_STATS, OF_VCPU), ROW(VMCS_READ, OF_VCPU),   ROW(COMPLETE_IO, OF_VCPU),
 };
 
 /* The VM's registers as they are: what may be set again. */
@@ -55,8 +55,8 @@ static void right_of_vm(const struct rig *r, struct device_buffers *b, unsigned 
 		a->memory = (struct vmxcore_memory){
 			.gpa = TEXT_GPA, .buffer = room, .size_bytes = 4096, .write = 1};
 	if (cmd == VMXCORE_CMPXCHG)
-		a->cmpxchg = (struct vmxcore_cmpxchg){
-			.gpa = TEXT_GPA, .size_bytes = 8, .desired = 1};
+		a->cmpxchg =
+			(struct vmxcore_cmpxchg){.gpa = TEXT_GPA, .size_bytes = 8, .desired = 1};
 	if (cmd == VMXCORE_SET_CPUID)
 		a->cpuid = (struct vmxcore_cpuid){.entries = room, .count = 2};
 	if (cmd == VMXCORE_STATS)

@@ -122,7 +122,8 @@ void random_device_close(struct random_device *d)
 	rig_close(&d->rig);
 }
 
-/* --- arguments --------------------------------------------------------------------------------- */
+/* --- arguments ---------------------------------------------------------------------------------
+ */
 
 /* Mostly what could be right, so that more than the first check is reached. */
 static uint32_t likely_word(const struct random_device *d, struct choice_source *s, uint32_t now)
@@ -208,7 +209,8 @@ static void make_argument(struct random_device *d, struct choice_source *s, unsi
 		bound_run(&m->arg.run);
 }
 
-/* --- a step ------------------------------------------------------------------------------------- */
+/* --- a step -------------------------------------------------------------------------------------
+ */
 
 static void take_result(struct random_device *d, const struct device_command *k, unsigned i,
 			unsigned v, int r)

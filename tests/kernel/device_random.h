@@ -28,8 +28,8 @@ struct random_device {
 	int vm[RANDOM_VMS];
 	int vcpu[RANDOM_VCPUS];
 	struct random_memory *memory; /* the program's, as far as the device is concerned */
-	uint64_t calls, done; /* ioctls, and those that succeeded */
-	uint32_t digest;      /* of every result */
+	uint64_t calls, done;	      /* ioctls, and those that succeeded */
+	uint32_t digest;	      /* of every result */
 	/* By command: how many succeeded, and how many did not. */
 	uint32_t succeeded[DEVICE_COMMANDS], failed[DEVICE_COMMANDS];
 };

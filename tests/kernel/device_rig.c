@@ -47,8 +47,7 @@ int change(struct rig *r, struct vmxcore_apply *a, const struct vmxcore_map_op *
 
 static void add_slot(struct rig *r, uint32_t number, void *memory, uint64_t size)
 {
-	struct vmxcore_slot s = {
-		.slot = number, .address = (uintptr_t)memory, .size_bytes = size};
+	struct vmxcore_slot s = {.slot = number, .address = (uintptr_t)memory, .size_bytes = size};
 
 	must(r->vm, VMXCORE_ADD_SLOT, &s);
 }

@@ -67,7 +67,6 @@ static void test_remap(void **state)
 	rig_close(&r);
 }
 
-
 /* --- remaps under guests that run ---------------------------------------------------------- */
 
 #define BOXES_GPA 0x20000u
@@ -106,8 +105,7 @@ static void *run_guest(void *arg)
 	do {
 		t->run = (struct vmxcore_run){.budget_ticks = t->budget};
 		t->result = fakedev_ioctl(t->vcpu, VMXCORE_RUN, &t->run) < 0 ? errno : 0;
-	} while (t->result == EBUSY ||
-		 (t->result == 0 && t->run.reason == VMXCORE_EXIT_BUDGET));
+	} while (t->result == EBUSY || (t->result == 0 && t->run.reason == VMXCORE_EXIT_BUDGET));
 	return NULL;
 }
 
@@ -315,9 +313,9 @@ static void test_other_process(void **state)
 		struct vmxcore_regs regs;
 		struct vmxcore_ranges ranges = {.count = 1};
 		bool right = fakedev_ioctl(r.vcpu[0], VMXCORE_GET_REGS, &regs) < 0 &&
-			     errno == EXDEV &&
-			     fakedev_ioctl(r.vcpu[0], VMXCORE_KICK, NULL) < 0 && errno == EXDEV &&
-			     fakedev_ioctl(r.vm, VMXCORE_RANGES, &ranges) < 0 && errno == EXDEV;
+			     errno == EXDEV && fakedev_ioctl(r.vcpu[0], VMXCORE_KICK, NULL) < 0 &&
+			     errno == EXDEV && fakedev_ioctl(r.vm, VMXCORE_RANGES, &ranges) < 0 &&
+			     errno == EXDEV;
 
 		_exit(right ? 0 : 1);
 	}
@@ -327,7 +325,8 @@ static void test_other_process(void **state)
 	rig_close(&r);
 }
 
-/* --- memory ------------------------------------------------------------------------------------- */
+/* --- memory -------------------------------------------------------------------------------------
+ */
 
 /* The guest goes on seeing the pages, whatever the program does with its mapping. */
 static void test_slot_outlives_mapping(void **state)
@@ -371,7 +370,8 @@ static void test_memlock(void **state)
 	rig_close(&r);
 }
 
-/* --- processors that come and go ----------------------------------------------------------------- */
+/* --- processors that come and go -----------------------------------------------------------------
+ */
 
 static void test_hotplug(void **state)
 {
@@ -419,7 +419,8 @@ static void test_going_down(void **state)
 	rig_close(&r);
 }
 
-/* --- memory that runs out, and processes that die --------------------------------------------------- */
+/* --- memory that runs out, and processes that die
+ * --------------------------------------------------- */
 
 /* Everything that a VM needs, until something fails; -ENOMEM, or 0. */
 static int make_all(struct rig *r)

@@ -55,16 +55,15 @@ struct refusal {
 	int error;
 };
 
-#define FIELD(CMD, type, member, value_, error_)                                           \
-	{                                                                                  \
-		VMXCORE_##CMD, #member, offsetof(struct type, member),                     \
-			sizeof(((struct type *)0)->member), false, (value_), (error_)      \
+#define FIELD(CMD, type, member, value_, error_)                                      \
+	{                                                                             \
+		VMXCORE_##CMD, #member, offsetof(struct type, member),                \
+			sizeof(((struct type *)0)->member), false, (value_), (error_) \
 	}
-#define OP(member, value_, error_)                                                         \
-	{                                                                                  \
-		VMXCORE_APPLY, #member, offsetof(struct vmxcore_map_op, member),           \
-			sizeof(((struct vmxcore_map_op *)0)->member), true, (value_),      \
-			(error_)                                                           \
+#define OP(member, value_, error_)                                                             \
+	{                                                                                      \
+		VMXCORE_APPLY, #member, offsetof(struct vmxcore_map_op, member),               \
+			sizeof(((struct vmxcore_map_op *)0)->member), true, (value_), (error_) \
 	}
 
 static const struct refusal refusals[] = {
@@ -245,7 +244,8 @@ static void test_right(void **state)
 	}
 }
 
-/* --- every ioctl alike -------------------------------------------------------------------------- */
+/* --- every ioctl alike --------------------------------------------------------------------------
+ */
 
 /* A page, and nothing behind it. */
 static uint8_t *last_page(void)
@@ -302,16 +302,17 @@ static void test_numbers(void **state)
 		device_arg_right(&r, &buffers, k->cmd, &arg);
 		for (int of = OF_DEVICE; of < OBJECTS; of++)
 			if (of != (int)k->of)
-				assert_int_equal(refused(fd_of(&r, (enum device_object)of), k->cmd,
-							 &arg),
-						 ENOTTY);
+				assert_int_equal(
+					refused(fd_of(&r, (enum device_object)of), k->cmd, &arg),
+					ENOTTY);
 		for (size_t n = 0; n < COUNT(others); n++)
 			assert_int_equal(refused(fd_of(&r, k->of), others[n], &arg), ENOTTY);
 	}
 	rig_close(&r);
 }
 
-/* --- what a conflict tells -------------------------------------------------------------------------- */
+/* --- what a conflict tells
+ * -------------------------------------------------------------------------- */
 
 static void test_conflict(void **state)
 {
@@ -368,7 +369,8 @@ static void test_register_name(void **state)
 	rig_close(&r);
 }
 
-/* --- memory that can't be a slot ------------------------------------------------------------------- */
+/* --- memory that can't be a slot
+ * ------------------------------------------------------------------- */
 
 static int slot_of(struct rig *r, void *memory, uint64_t size)
 {
@@ -408,9 +410,9 @@ static void test_slot_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_right),	      cmocka_unit_test(test_fields),
-		cmocka_unit_test(test_pointers),      cmocka_unit_test(test_numbers),
-		cmocka_unit_test(test_conflict),      cmocka_unit_test(test_register_name),
+		cmocka_unit_test(test_right),	    cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_pointers),    cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_conflict),    cmocka_unit_test(test_register_name),
 		cmocka_unit_test(test_slot_memory),
 	};
 

@@ -488,12 +488,12 @@ static uint8_t *own_memory(void)
 
 	assert_true(fd >= 0 && at != MAP_FAILED);
 	assert_int_equal(ftruncate(fd, OWN_PAGES * 4096), 0);
-	assert_ptr_equal(mmap(at, half, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-			      (off_t)half),
-			 at);
-	assert_ptr_equal(mmap(at + half, half, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-			      0),
-			 at + half);
+	assert_ptr_equal(
+		mmap(at, half, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)half),
+		at);
+	assert_ptr_equal(
+		mmap(at + half, half, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0),
+		at + half);
 	close(fd);
 	return at;
 }
@@ -582,14 +582,23 @@ static void test_adopt_short_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_configs),	       cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_pages),	       cmocka_unit_test(test_leaks_are_told),
-		cmocka_unit_test(test_slots),	       cmocka_unit_test(test_pieces),
-		cmocka_unit_test(test_scatter),	       cmocka_unit_test(test_files),
-		cmocka_unit_test(test_read_only_file), cmocka_unit_test(test_huge),
-		cmocka_unit_test(test_copies),	       cmocka_unit_test(test_small_memory),
-		cmocka_unit_test(test_adopt),	       cmocka_unit_test(test_adopt_refused),
-		cmocka_unit_test(test_adopt_short_file), cmocka_unit_test(test_threads),	       cmocka_unit_test(test_file_cut_short),
+		cmocka_unit_test(test_configs),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_leaks_are_told),
+		cmocka_unit_test(test_slots),
+		cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_scatter),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_read_only_file),
+		cmocka_unit_test(test_huge),
+		cmocka_unit_test(test_copies),
+		cmocka_unit_test(test_small_memory),
+		cmocka_unit_test(test_adopt),
+		cmocka_unit_test(test_adopt_refused),
+		cmocka_unit_test(test_adopt_short_file),
+		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_file_cut_short),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,14 +20,13 @@
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* Both of one type, as the kernel insists. */
-#define min(a, b)                                                        \
-	({                                                               \
-		__typeof__(a) min_a = (a);                               \
-		__typeof__(b) min_b = (b);                               \
-		static_assert(__builtin_types_compatible_p(              \
-				      __typeof__(min_a), __typeof__(min_b)), \
-			      "min() of two types");                     \
-		min_a < min_b ? min_a : min_b;                           \
+#define min(a, b)                                                                                 \
+	({                                                                                        \
+		__typeof__(a) min_a = (a);                                                        \
+		__typeof__(b) min_b = (b);                                                        \
+		static_assert(__builtin_types_compatible_p(__typeof__(min_a), __typeof__(min_b)), \
+			      "min() of two types");                                              \
+		min_a < min_b ? min_a : min_b;                                                    \
 	})
 #define min_t(type, a, b) min((type)(a), (type)(b))
 
