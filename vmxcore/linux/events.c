@@ -15,7 +15,8 @@ static bool guest_events;
 module_param(guest_events, bool, 0644);
 MODULE_PARM_DESC(guest_events,
 		 "count the guests' dTLB load misses and cycles of EPT walks where the "
-		 "processor can (default: no); takes two performance counters");
+		 "processor can, of vCPUs that are made from then on (default: "
+		 "no); takes two performance counters");
 
 /* --- which events ------------------------------------------------------------------------ */
 
