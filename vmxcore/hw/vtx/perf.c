@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* See perf.h. */
-#include <linux/perf_event.h>
 #include <linux/percpu.h>
+#include <linux/perf_event.h>
 
 #include <asm/msr.h>
 #include <asm/nmi.h>

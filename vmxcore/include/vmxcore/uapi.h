@@ -80,8 +80,8 @@ struct vmxcore_create_vm {
 /*
  * Host memory that may be mapped into the guest: [address, address + size_bytes) of the
  * calling process. It is pinned at once, for writing and for long, and counts as the process's
- * locked memory (RLIMIT_MEMLOCK); what can't be pinned so (files of block devices, device memory, the
- * kernel's own) is -EFAULT or -EOPNOTSUPP. The pages stay until the slot goes, though the
+ * locked memory (RLIMIT_MEMLOCK); what can't be pinned so (files of block devices, device memory,
+ * the kernel's own) is -EFAULT or -EOPNOTSUPP. The pages stay until the slot goes, though the
  * process unmap them or end. Use a memfd sealed against shrinking, or hugetlb memory: then
  * the process and its guest go on seeing the same pages.
  * -EEXIST the number is taken, -ENOSPC max_slots_per_vm, -EPERM beyond RLIMIT_MEMLOCK, or
