@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -48,10 +47,10 @@ static uint8_t *map_pages(void *at, size_t bytes, uint64_t offset, int flags)
 
 static void set_cpuid(void)
 {
-	struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + 2 * sizeof(c->entries[0]));
+	static uint64_t room[32];
+	struct kvm_cpuid2 *c = (struct kvm_cpuid2 *)(void *)room;
 
-	if (!c)
-		exits_die("kvm");
+	_Static_assert(sizeof(room) >= sizeof(*c) + 2 * sizeof(c->entries[0]), "two entries");
 	c->nent = 2;
 	for (unsigned i = 0; i < 2; i++) {
 		const uint32_t *from = exits_cpuid[i];
@@ -63,7 +62,6 @@ static void set_cpuid(void)
 							  .edx = from[4]};
 	}
 	exits_ioctl(kvm.vcpu, KVM_SET_CPUID2, c, "kvm: CPUID");
-	free(c);
 }
 
 static void open_vm(const struct exits_memory *ram, const struct exits_memory *pages)

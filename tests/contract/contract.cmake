@@ -5,7 +5,8 @@ function(contract_program name)
   add_executable(${name} contract/main.c contract/harness.c contract/lifecycle.c
     contract/mapping.c contract/guest.c contract/looking.c contract/requests.c contract/space.c
     contract/hand.c contract/trace.c contract/trace_life.c contract/tracing.c contract/input.c
-    contract/causes.c contract/jobs.c contract/slow_file.c contract/strict.c contract/blind.c contract/engines.c ${ARGN})
+    contract/causes.c contract/jobs.c contract/slow_file.c contract/strict.c contract/blind.c
+    contract/engines.c ${ARGN})
   target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}
     ${PROJECT_SOURCE_DIR}/vmxcore)
   add_dependencies(${name} guest_echo)
@@ -26,4 +27,4 @@ endforeach()
 contract_program(contract_vmx contract/vmx_device.c)
 target_link_libraries(contract_vmx PRIVATE fakedev)
 add_test(NAME contract_vmx COMMAND contract_vmx vmx)
-set_tests_properties(contract_vmx PROPERTIES TIMEOUT 900 LABELS "contract")
+set_tests_properties(contract_vmx PROPERTIES TIMEOUT 1800 LABELS "contract")

@@ -347,14 +347,14 @@ static uint64_t big_of(const struct contract *c)
 }
 
 /* A VM with the agent, pages of 4 KiB, and a large slot. */
-static uint64_t with_big_slot(struct contract *c)
+static uint64_t with_big_slot(struct contract *c, uint64_t size)
 {
 	struct engine_request req = vm_request();
 	uint64_t vm;
 
 	req.u.create.ept_page_bytes = 4096;
 	vm = agent_new(c, &req);
-	slot_add(c, vm, SPARE, big_of(c));
+	slot_add(c, vm, SPARE, size);
 	return vm;
 }
 
@@ -387,7 +387,7 @@ static void look(struct contract *c, uint64_t vm, uint64_t *ret_mapped, uint64_t
 static void big_map(struct contract *c)
 {
 	struct engine_request req = vm_request();
-	uint64_t vm = with_big_slot(c), other, tokens[2], mapped, tables, before;
+	uint64_t vm = with_big_slot(c, BIG), other, tokens[2], mapped, tables, before;
 	uint32_t seq = c->agent_seq;
 	struct engine_change dry, change;
 	struct seen seen = {0};
@@ -433,7 +433,7 @@ static bool cancelled(struct contract *c, uint64_t vm, const struct engine_map_o
 
 static void big_map_cancel(struct contract *c)
 {
-	uint64_t vm = with_big_slot(c), mapped, tables, before;
+	uint64_t vm = with_big_slot(c, BIG), mapped, tables, before;
 	int i;
 
 	look(c, vm, &mapped, &before);
@@ -456,8 +456,8 @@ static void big_map_cancel(struct contract *c)
 static void big_map_beside(struct contract *c)
 {
 	struct engine_request req = vm_request();
-	uint64_t vm = with_big_slot(c), other = agent_new(c, &req), tokens[2], mapped, tables,
-		 before;
+	uint64_t vm = with_big_slot(c, big_of(c)), other = agent_new(c, &req), tokens[2], mapped,
+		 tables, before;
 	struct engine_map_op map = map_big, unmap = unmap_big;
 	struct seen seen = {0};
 
@@ -478,7 +478,7 @@ static void big_map_beside(struct contract *c)
 
 static void close_while_mapping(struct contract *c)
 {
-	uint64_t vm = with_big_slot(c), token = post_apply(c, vm, &map_big);
+	uint64_t vm = with_big_slot(c, BIG), token = post_apply(c, vm, &map_big);
 	struct seen seen = {0};
 
 	wait_progress(c, &seen, token);

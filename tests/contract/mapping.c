@@ -23,6 +23,8 @@ static uint64_t guest_and_spare(struct contract *c, uint64_t ept_page)
 
 	req.u.create.ept_page_bytes = ept_page;
 	vm = agent_new(c, &req);
+	/* It has been in its guest: a change has somebody to reach. */
+	agent_do(c, vm, AGENT_READ, AGENT_BUFFER, 0);
 	slot_add(c, vm, SPARE, 2 * MIB);
 	for (i = 0; i < 8; i++) {
 		letter = (char)('A' + i);

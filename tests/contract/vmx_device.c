@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <unistd.h>
 
-
 #define PROCESSORS_USUAL 4u
 
 static unsigned processors = PROCESSORS_USUAL;
@@ -64,8 +63,8 @@ static const struct vmx_dev_ops ops = {
 static void fit(const struct engine_config *cfg)
 {
 	processors = cfg->processors ? cfg->processors : PROCESSORS_USUAL;
-	fakedev_configure(&(struct fakedev_config){.processors = processors,
-						   .vpid_limit = cfg->vpid_limit});
+	fakedev_configure(
+		&(struct fakedev_config){.processors = processors, .vpid_limit = cfg->vpid_limit});
 }
 
 /* Before any engine is probed. */

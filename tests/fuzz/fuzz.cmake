@@ -36,6 +36,8 @@ fuzz_target(reply RUNS 25000 MAX_LEN 4096 SOURCES fuzz/fuzz_reply.c
   LIBS fuzz_choices hvd_client_objects)
 fuzz_target(daemon RUNS 2500 MAX_LEN 4096 SOURCES fuzz/fuzz_daemon.c unit/fake_engine.c
   LIBS fuzz_choices hvd_daemon)
+fuzz_target(device RUNS 1500 MAX_LEN 4096 SOURCES fuzz/fuzz_device.c kernel/device_random.c
+  kernel/device_commands.c kernel/device_rig.c LIBS fuzz_choices fakedev PkgConfig::CMOCKA)
 
 # Has a loop of its own, too, which makes images: that is what runs without libFuzzer.
 add_executable(fuzz_loader fuzz/fuzz_loader.c)
@@ -45,7 +47,8 @@ if(HVD_SANITIZE MATCHES "fuzzer")
   target_link_options(fuzz_loader PRIVATE -fsanitize=fuzzer)
   add_test(NAME fuzz_loader COMMAND ${fuzz_dir}/run $<TARGET_FILE:fuzz_loader> ${fuzz_seeds}
     ${fuzz_dir}/corpus loader -runs=20000 -seed=1 -max_len=12289)
-  set(fuzzers fuzz_framing fuzz_codec fuzz_reply fuzz_daemon fuzz_loader)
+  set(fuzzers fuzz_framing fuzz_codec fuzz_reply fuzz_daemon fuzz_device
+    fuzz_loader)
   set_tests_properties(${fuzzers} PROPERTIES TIMEOUT 300 LABELS fuzz)
   # `cmake --build --preset fuzz`: these, and what they need
   add_custom_target(fuzzers DEPENDS ${fuzzers} fuzz_seeds)

@@ -145,6 +145,27 @@ static void write_replies(void)
 	prefixed("reply", "twice", "\0\0", 2, all, strlen(all));
 }
 
+/* Sequences of one ioctl after the other as it should be, and of all of them at random. */
+static void write_device(void)
+{
+	uint8_t data[2048];
+	uint32_t random = 1;
+	char name[32];
+
+	for (unsigned cmd = 0; cmd < 32; cmd++) {
+		for (size_t i = 0; i < sizeof(data); i++)
+			data[i] = i % 8 == 2 ? (uint8_t)cmd : i % 8 == 3 ? 5 : 0;
+		snprintf(name, sizeof(name), "right-%u", cmd);
+		write_file("device", name, data, 256);
+		for (size_t i = 0; i < sizeof(data); i++) {
+			random = random * 1103515245u + 12345;
+			data[i] = (uint8_t)(random >> 16);
+		}
+		snprintf(name, sizeof(name), "random-%u", cmd);
+		write_file("device", name, data, sizeof(data));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	CHECK(argc == 2);
@@ -156,5 +177,6 @@ int main(int argc, char **argv)
 		write_method(i, true);
 	}
 	write_replies();
+	write_device();
 	return 0;
 }

@@ -96,17 +96,18 @@ static void none_active(unsigned cpu)
 	pthread_mutex_unlock(&active.lock);
 }
 
-/* --- the instructions -------------------------------------------------------------------------- */
+/* --- the instructions --------------------------------------------------------------------------
+ */
 
 /* Those that are not looked at but for who executes them. */
 #define WATCHED(name, ...) WATCHED_(name, __VA_ARGS__)
-#define WATCHED_(name, args, ...)                       \
-	enum hw_result __real_##name args;              \
-	enum hw_result __wrap_##name args;              \
-	enum hw_result __wrap_##name args               \
-	{                                               \
-		(void)here(cpu, #name);                 \
-		return __real_##name(__VA_ARGS__);      \
+#define WATCHED_(name, args, ...)                  \
+	enum hw_result __real_##name args;         \
+	enum hw_result __wrap_##name args;         \
+	enum hw_result __wrap_##name args          \
+	{                                          \
+		(void)here(cpu, #name);            \
+		return __real_##name(__VA_ARGS__); \
 	}
 
 WATCHED(hw_vmxon, (struct hw_cpu * cpu, hpa_t region), cpu, region)

@@ -114,7 +114,8 @@ void misc_deregister(struct miscdevice *device)
 	files.device = NULL;
 }
 
-/* --- processes --------------------------------------------------------------------------------- */
+/* --- processes ---------------------------------------------------------------------------------
+ */
 
 static struct mm_struct first_mm = {.holders = 1};
 static struct mm_struct *process_mm = &first_mm;
@@ -171,7 +172,8 @@ int fatal_signal_pending(const struct task_struct *task)
 	return __atomic_load_n(&dying, __ATOMIC_RELAXED);
 }
 
-/* --- fakedev.h ----------------------------------------------------------------------------------- */
+/* --- fakedev.h -----------------------------------------------------------------------------------
+ */
 
 static void load(void)
 {

@@ -47,8 +47,7 @@ int change(struct rig *r, struct vmxcore_apply *a, const struct vmxcore_map_op *
 
 static void add_slot(struct rig *r, uint32_t number, void *memory, uint64_t size)
 {
-	struct vmxcore_slot s = {
-		.slot = number, .address = (uintptr_t)memory, .size_bytes = size};
+	struct vmxcore_slot s = {.slot = number, .address = (uintptr_t)memory, .size_bytes = size};
 
 	must(r->vm, VMXCORE_ADD_SLOT, &s);
 }
@@ -66,6 +65,7 @@ void rig_open(struct rig *r, const struct fakedev_config *cfg, uint32_t vm_flags
 	*r = (struct rig){.ram = shared_memory(RAM_BYTES), .spare = shared_memory(SPARE_BYTES)};
 	if (cfg)
 		fakedev_configure(cfg);
+	r->blocks = memory_blocks_used();
 	r->dev = fakedev_open();
 	assert_true(r->dev >= 0);
 	r->vm = must(r->dev, VMXCORE_CREATE_VM, &c);
@@ -76,21 +76,27 @@ void rig_open(struct rig *r, const struct fakedev_config *cfg, uint32_t vm_flags
 	assert_int_equal(change(r, &a, &ram), 0);
 }
 
+void rig_flat(int vcpu, uint32_t entry, struct vmxcore_set_regs *s)
+{
+	memset(s, 0, sizeof(*s));
+	must(vcpu, VMXCORE_GET_REGS, &s->regs);
+	s->regs.rip = entry;
+	s->regs.rflags = 2;
+	s->regs.cr0 = 0x11;
+	for (int i = 0; i < 6; i++)
+		s->regs.seg[i] =
+			(struct vmxcore_segment){.sel = 0x10, .limit = UINT32_MAX, .ar = 0xc093};
+	s->regs.seg[1] = (struct vmxcore_segment){.sel = 8, .limit = UINT32_MAX, .ar = 0xc09b};
+	must(vcpu, VMXCORE_SET_REGS, s);
+}
+
 void rig_vcpu(struct rig *r, uint32_t index, uint32_t entry)
 {
 	struct vmxcore_create_vcpu c = {.index = index};
-	struct vmxcore_set_regs s = {0};
+	struct vmxcore_set_regs s;
 
 	r->vcpu[index] = must(r->vm, VMXCORE_CREATE_VCPU, &c);
-	must(r->vcpu[index], VMXCORE_GET_REGS, &s.regs);
-	s.regs.rip = entry;
-	s.regs.rflags = 2;
-	s.regs.cr0 = 0x11;
-	for (int i = 0; i < 6; i++)
-		s.regs.seg[i] =
-			(struct vmxcore_segment){.sel = 0x10, .limit = UINT32_MAX, .ar = 0xc093};
-	s.regs.seg[1] = (struct vmxcore_segment){.sel = 8, .limit = UINT32_MAX, .ar = 0xc09b};
-	must(r->vcpu[index], VMXCORE_SET_REGS, &s);
+	rig_flat(r->vcpu[index], entry, &s);
 }
 
 void rig_close(struct rig *r)
@@ -104,5 +110,5 @@ void rig_close(struct rig *r)
 	munmap(r->ram, RAM_BYTES);
 	munmap(r->spare, SPARE_BYTES);
 	assert_int_equal(fakedev_descriptors(), 0);
-	assert_int_equal(memory_blocks_used(), 0);
+	assert_int_equal(memory_blocks_used(), r->blocks);
 }

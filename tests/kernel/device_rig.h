@@ -25,6 +25,7 @@ enum { SLOT_RAM = 1, SLOT_SPARE = 2 };
 struct rig {
 	int dev, vm, vcpu[RIG_VCPUS];
 	uint8_t *ram, *spare;
+	uint64_t blocks; /* of the kernel's, before it was opened */
 };
 
 /* Shared memory of this process. */
@@ -33,6 +34,8 @@ uint8_t *shared_memory(size_t size);
 void rig_open(struct rig *r, const struct fakedev_config *cfg, uint32_t vm_flags);
 /* vCPU that starts at entry, 32-bit protected mode, flat, paging off. */
 void rig_vcpu(struct rig *r, uint32_t index, uint32_t entry);
+/* Registers as above; *s is where the ioctls find them. */
+void rig_flat(int vcpu, uint32_t entry, struct vmxcore_set_regs *s);
 /* Everything is closed, and nothing is left. */
 void rig_close(struct rig *r);
 

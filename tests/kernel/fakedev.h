@@ -17,13 +17,13 @@
 #include <stdint.h>
 
 struct fakedev_config {
-	unsigned processors;   /* 1..64; 0: 4 */
-	bool wander;	       /* a thread that is not bound changes its processor all the time */
-	bool scatter;	       /* slots are shuffled pages of host-physical memory */
-	uint64_t seed;	       /* of the shuffle */
+	unsigned processors;	/* 1..64; 0: 4 */
+	bool wander;		/* a thread that is not bound changes its processor all the time */
+	bool scatter;		/* slots are shuffled pages of host-physical memory */
+	uint64_t seed;		/* of the shuffle */
 	uint64_t memlock_bytes; /* RLIMIT_MEMLOCK of the user; 0: none */
-	uint32_t tsc_khz;      /* told to programs; 0: not known */
-	uint32_t vpid_limit;   /* highest VPID in use; 0: 65535 */
+	uint32_t tsc_khz;	/* told to programs; 0: not known */
+	uint32_t vpid_limit;	/* highest VPID in use; 0: 65535 */
 };
 
 /* Of the machine that the next VM makes. Nobody holds one. Without it: all 0. */

@@ -24,3 +24,7 @@ foreach(function ${watched})
 endforeach()
 
 hvd_test(test_device SOURCES kernel/test_device.c kernel/device_rig.c LIBS fakedev LABELS unit TIMEOUT 300)
+hvd_test(test_device_refusals SOURCES kernel/test_device_refusals.c kernel/device_commands.c
+  kernel/device_rig.c LIBS fakedev LABELS unit TIMEOUT 120)
+hvd_test(test_device_random SOURCES kernel/test_device_random.c kernel/device_random.c
+  kernel/device_commands.c kernel/device_rig.c LIBS fakedev LABELS unit TIMEOUT 300)

@@ -33,7 +33,7 @@ static struct {
 	struct plat *plat;
 	struct core *core;
 	struct model *model[PROCESSORS_MAX];
-	uint64_t pinned;    /* pages; atomic */
+	uint64_t pinned;	 /* pages; atomic */
 	uint64_t processor_time; /* the highest time stamp counter; atomic */
 } machine = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -236,7 +236,8 @@ uint64_t machine_put(void)
 	return left;
 }
 
-/* --- what may happen to a kernel ---------------------------------------------------------------- */
+/* --- what may happen to a kernel ----------------------------------------------------------------
+ */
 
 int fakedev_hold(void)
 {
@@ -284,7 +285,8 @@ void fakedev_going_down(bool down)
 	pthread_mutex_unlock(&machine.lock);
 }
 
-/* --- plat/kernel.h ------------------------------------------------------------------------------- */
+/* --- plat/kernel.h -------------------------------------------------------------------------------
+ */
 
 int plat_kernel_create(unsigned int cpus, struct plat **ret)
 {
@@ -310,8 +312,8 @@ uint64_t plat_kernel_pages_pinned(const struct plat *p)
 /* Against the user's limit, before anything is pinned. */
 static int charge(uint64_t pages)
 {
-	uint64_t limit = machine.cfg.memlock_bytes ? machine.cfg.memlock_bytes / VMX_PAGE_SIZE
-						   : UINT64_MAX;
+	uint64_t limit =
+		machine.cfg.memlock_bytes ? machine.cfg.memlock_bytes / VMX_PAGE_SIZE : UINT64_MAX;
 	uint64_t now = plat_fetch_add(&machine.pinned, pages) + pages;
 
 	if (now <= limit)

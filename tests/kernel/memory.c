@@ -89,7 +89,8 @@ void kfree(const void *ptr)
 	free((void *)(uintptr_t)ptr);
 }
 
-/* --- core's allocations (linked with --wrap) --------------------------------------------------- */
+/* --- core's allocations (linked with --wrap) ---------------------------------------------------
+ */
 
 void *__real_plat_calloc(size_t count, size_t size);
 void __real_plat_free(void *ptr);
@@ -148,7 +149,8 @@ void __wrap_plat_rest(void)
 	processor_rest("plat_rest()");
 }
 
-/* --- the program's memory ---------------------------------------------------------------------- */
+/* --- the program's memory ----------------------------------------------------------------------
+ */
 
 void memory_set_user(const void *base, size_t bytes)
 {

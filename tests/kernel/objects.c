@@ -211,7 +211,8 @@ void *xa_find(struct xarray *xa, unsigned long *number)
 	return NULL;
 }
 
-/* --- the rest ---------------------------------------------------------------------------------- */
+/* --- the rest ----------------------------------------------------------------------------------
+ */
 
 ssize_t strscpy(char *to, const char *from, size_t size)
 {

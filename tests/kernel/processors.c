@@ -241,7 +241,8 @@ void processor_set_present(unsigned cpu, bool present)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* --- who may sleep ----------------------------------------------------------------------------- */
+/* --- who may sleep -----------------------------------------------------------------------------
+ */
 
 void atomic_begin(void)
 {

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* vmxcore/linux/run.h: a guest's turns on the software processors. */
-#include "run.h"
-
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
 
 #include "kernel/hardware.h"
 #include "machine.h"
+#include "run.h"
 
 /* Longest turn, in ticks: then others may have the processor. */
 #define TURN_TICKS 20000u
@@ -109,6 +108,14 @@ static int run_turn(struct runner *r, uint64_t ticks, struct core_run_exit *ret)
 	plat_store(&r->cpu, -1);
 	put_cpu();
 	return err;
+}
+
+/* The software processor has no counters of such events. */
+u32 runner_events(struct runner *r, u64 values[2])
+{
+	(void)r;
+	(void)values;
+	return 0;
 }
 
 /* --- a run is made of turns ------------------------------------------------------------------ */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The ioctl layer at work: guests run, are remapped under way, and go. */
 #include "kernel/device_rig.h"
+#include "kernel/memory.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -66,7 +67,6 @@ static void test_remap(void **state)
 	rig_close(&r);
 }
 
-
 /* --- remaps under guests that run ---------------------------------------------------------- */
 
 #define BOXES_GPA 0x20000u
@@ -105,8 +105,7 @@ static void *run_guest(void *arg)
 	do {
 		t->run = (struct vmxcore_run){.budget_ticks = t->budget};
 		t->result = fakedev_ioctl(t->vcpu, VMXCORE_RUN, &t->run) < 0 ? errno : 0;
-	} while (t->result == EBUSY ||
-		 (t->result == 0 && t->run.reason == VMXCORE_EXIT_BUDGET));
+	} while (t->result == EBUSY || (t->result == 0 && t->run.reason == VMXCORE_EXIT_BUDGET));
 	return NULL;
 }
 
@@ -314,9 +313,9 @@ static void test_other_process(void **state)
 		struct vmxcore_regs regs;
 		struct vmxcore_ranges ranges = {.count = 1};
 		bool right = fakedev_ioctl(r.vcpu[0], VMXCORE_GET_REGS, &regs) < 0 &&
-			     errno == EXDEV &&
-			     fakedev_ioctl(r.vcpu[0], VMXCORE_KICK, NULL) < 0 && errno == EXDEV &&
-			     fakedev_ioctl(r.vm, VMXCORE_RANGES, &ranges) < 0 && errno == EXDEV;
+			     errno == EXDEV && fakedev_ioctl(r.vcpu[0], VMXCORE_KICK, NULL) < 0 &&
+			     errno == EXDEV && fakedev_ioctl(r.vm, VMXCORE_RANGES, &ranges) < 0 &&
+			     errno == EXDEV;
 
 		_exit(right ? 0 : 1);
 	}
@@ -326,7 +325,8 @@ static void test_other_process(void **state)
 	rig_close(&r);
 }
 
-/* --- memory ------------------------------------------------------------------------------------- */
+/* --- memory -------------------------------------------------------------------------------------
+ */
 
 /* The guest goes on seeing the pages, whatever the program does with its mapping. */
 static void test_slot_outlives_mapping(void **state)
@@ -370,7 +370,8 @@ static void test_memlock(void **state)
 	rig_close(&r);
 }
 
-/* --- processors that come and go ----------------------------------------------------------------- */
+/* --- processors that come and go -----------------------------------------------------------------
+ */
 
 static void test_hotplug(void **state)
 {
@@ -418,6 +419,111 @@ static void test_going_down(void **state)
 	rig_close(&r);
 }
 
+/* --- memory that runs out, and processes that die
+ * --------------------------------------------------- */
+
+/* Everything that a VM needs, until something fails; -ENOMEM, or 0. */
+static int make_all(struct rig *r)
+{
+	const struct vmxcore_map_op map = {.kind = VMXCORE_MAP,
+					   .gpa = 0x40000000,
+					   .size_bytes = SPARE_BYTES,
+					   .slot = 3,
+					   .prot = 7,
+					   .memtype = 6};
+	const struct vmxcore_map_op remap = {.kind = VMXCORE_REMAP,
+					     .gpa = 0x40000000,
+					     .size_bytes = 4096,
+					     .slot = 3,
+					     .offset_bytes = 8192};
+	struct vmxcore_slot slot = {
+		.slot = 3, .address = (uintptr_t)r->spare, .size_bytes = SPARE_BYTES};
+	struct vmxcore_trace_set trace = {.kinds = 7, .records = 64, .vcpu = ~0u};
+	struct vmxcore_create_vm c = {.flags = VM_FLAGS};
+	struct vmxcore_create_vcpu v = {.index = 2};
+	struct vmxcore_run run = {.budget_ticks = 100};
+	struct vmxcore_apply a;
+
+	r->vm = fakedev_ioctl(r->dev, VMXCORE_CREATE_VM, &c);
+	if (r->vm < 0 || fakedev_ioctl(r->vm, VMXCORE_ADD_SLOT, &slot) < 0 ||
+	    fakedev_ioctl(r->vm, VMXCORE_TRACE_SET, &trace) < 0)
+		return -errno;
+	errno = change(r, &a, &map);
+	if (errno == 0)
+		errno = change(r, &a, &remap);
+	if (errno != 0)
+		return -errno;
+	r->vcpu[0] = fakedev_ioctl(r->vm, VMXCORE_CREATE_VCPU, &v);
+	if (r->vcpu[0] < 0 || fakedev_ioctl(r->vcpu[0], VMXCORE_RUN, &run) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Each allocation fails once: the ioctl says so, and all of it can be given back. */
+static void test_out_of_memory(void **state)
+{
+	uint64_t blocks = memory_blocks_used(), n = 0;
+	bool failed;
+
+	(void)state;
+	fakedev_configure(&(struct fakedev_config){.processors = 2});
+	do {
+		struct rig r = {.spare = shared_memory(SPARE_BYTES), .vm = -1, .vcpu = {-1}};
+		int err;
+
+		r.dev = fakedev_open();
+		assert_true(r.dev >= 0);
+		memory_fail_at(++n);
+		err = make_all(&r);
+		failed = memory_has_failed();
+		memory_fail_at(0);
+		if (err != (failed ? -ENOMEM : 0))
+			fail_msg("allocation %u: error %d", (unsigned)n, err);
+		if (r.vcpu[0] >= 0)
+			assert_int_equal(fakedev_close(r.vcpu[0]), 0);
+		if (r.vm >= 0)
+			assert_int_equal(fakedev_close(r.vm), 0);
+		assert_int_equal(fakedev_close(r.dev), 0);
+		munmap(r.spare, SPARE_BYTES);
+		assert_int_equal(memory_blocks_used(), blocks);
+		assert_int_equal(fakedev_descriptors(), 0);
+	} while (failed);
+	assert_true(n > 20);
+	print_message("%u allocations\n", (unsigned)n - 1);
+}
+
+/* What is under way is given up, and has done nothing; closing works all the same. */
+static void test_dying(void **state)
+{
+	const struct vmxcore_map_op map = {.kind = VMXCORE_MAP,
+					   .gpa = 0x40000000,
+					   .size_bytes = SPARE_BYTES,
+					   .slot = SLOT_SPARE,
+					   .prot = 7,
+					   .memtype = 6};
+	struct vmxcore_lookup l = {.gpa = 0x40000000};
+	struct runner_thread t;
+	struct vmxcore_apply a;
+	struct rig r;
+
+	(void)state;
+	open_spinning(&r, &(struct fakedev_config){0});
+	t = (struct runner_thread){.vcpu = r.vcpu[0], .bind = -1};
+	assert_int_equal(pthread_create(&t.thread, NULL, run_guest, &t), 0);
+	wait_busy(r.vcpu[0]);
+	fakedev_dying(true);
+	pthread_join(t.thread, NULL);
+	assert_int_equal(t.result, EINTR);
+	assert_int_equal(change(&r, &a, &map), EINTR);
+	fakedev_dying(false);
+	assert_int_equal(refused(r.vm, VMXCORE_LOOKUP, &l), ENOENT);
+	assert_int_equal(change(&r, &a, &map), 0);
+	must(r.vm, VMXCORE_LOOKUP, &l);
+	fakedev_dying(true);
+	rig_close(&r);
+	fakedev_dying(false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -433,6 +539,8 @@ int main(void)
 		cmocka_unit_test(test_memlock),
 		cmocka_unit_test(test_hotplug),
 		cmocka_unit_test(test_going_down),
+		cmocka_unit_test(test_out_of_memory),
+		cmocka_unit_test(test_dying),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

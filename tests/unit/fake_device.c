@@ -19,6 +19,8 @@ static struct {
 	bool kick[FDS];
 	struct vmxcore_regs regs;
 	const uint64_t *generations; /* NULL: none are left */
+	const struct vmxcore_run *exits;
+	unsigned exits_left;
 	bool exit_at_kick;
 	uint32_t kick_reason;
 } dev = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
@@ -62,7 +64,15 @@ static int run(int fd, struct vmxcore_run *r)
 	bool *kick = &dev.kick[fd - FD_FIRST];
 
 	dev.counts.runs++;
+	dev.counts.completed_runs += r->complete;
+	if (r->complete)
+		dev.counts.in_value = r->io_in_value;
 	pthread_cond_broadcast(&dev.changed);
+	if (dev.exits_left) {
+		*r = *dev.exits++;
+		dev.exits_left--;
+		return 0;
+	}
 	if (dev.generations && *dev.generations) {
 		r->reason = VMXCORE_EXIT_BUDGET;
 		r->pool_generation = *dev.generations++;
@@ -221,6 +231,7 @@ void fake_device_use(const struct fake_device *f)
 	dev.counts = (struct fake_counts){0};
 	memset(dev.kind, 0, sizeof(dev.kind));
 	dev.generations = NULL;
+	dev.exits_left = 0;
 	dev.exit_at_kick = false;
 	vmx_dev = &ops;
 }
@@ -238,6 +249,14 @@ void fake_device_generations(const uint64_t *generations)
 {
 	pthread_mutex_lock(&dev.lock);
 	dev.generations = generations;
+	pthread_mutex_unlock(&dev.lock);
+}
+
+void fake_device_exits(const struct vmxcore_run *exits, unsigned count)
+{
+	pthread_mutex_lock(&dev.lock);
+	dev.exits = exits;
+	dev.exits_left = count;
 	pthread_mutex_unlock(&dev.lock);
 }
 

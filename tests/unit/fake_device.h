@@ -30,6 +30,8 @@ struct fake_counts {
 	unsigned open;	  /* descriptors */
 	unsigned misused; /* ioctls and closes of what is none */
 	unsigned runs, kicks, completions, removed_slots;
+	unsigned completed_runs; /* that completed an IN or OUT on their way */
+	uint32_t in_value;	 /* of the last of these */
 	unsigned binds;
 	uint32_t bind[FAKE_BINDS]; /* to which processors */
 };
@@ -40,6 +42,8 @@ void fake_device_use(const struct fake_device *f);
 void fake_device_fail(unsigned long cmd, int error, unsigned after);
 /* The next runs end at once, each with VPIDs of the next of these generations, up to a 0. */
 void fake_device_generations(const uint64_t *generations);
+/* The next runs end at once, so. */
+void fake_device_exits(const struct vmxcore_run *exits, unsigned count);
 /* A run that is kicked ends with this reason (VMXCORE_EXIT_*), not with -EINTR. */
 void fake_device_exit_at_kick(uint32_t reason);
 /* Until VMXCORE_RUN has been called so often. */

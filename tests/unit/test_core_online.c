@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Processors enter VMX operation, or are refused for the right reason and left as they were. */
+#include "core/caps.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,34 +86,48 @@ struct refusal {
 	uint32_t msr;
 	uint64_t clear, set;
 	int expected;
+	const char *missing; /* as people are told */
 };
 
 #define MAY(bits) ((uint64_t)(bits) << 32)
 
 static const struct refusal refusals[] = {
-	{"locked out", IA32_FEATURE_CONTROL, FEATURE_CONTROL_VMX, 0, -ENODEV},
+	{"locked out", IA32_FEATURE_CONTROL, FEATURE_CONTROL_VMX, 0, -ENODEV, NULL},
 	{"no interrupt exiting", IA32_VMX_TRUE_PINBASED_CTLS, MAY(PIN_EXTERNAL_INTERRUPT), 0,
-	 -ENOTSUP},
-	{"no NMI exiting", IA32_VMX_TRUE_PINBASED_CTLS, MAY(PIN_NMI), 0, -ENOTSUP},
-	{"no secondary", IA32_VMX_TRUE_PROCBASED_CTLS, MAY(PROC_SECONDARY_CONTROLS), 0, -ENOTSUP},
-	{"no MSR bitmaps", IA32_VMX_TRUE_PROCBASED_CTLS, MAY(PROC_MSR_BITMAPS), 0, -ENOTSUP},
-	{"no HLT exiting", IA32_VMX_TRUE_PROCBASED_CTLS, MAY(PROC_HLT), 0, -ENOTSUP},
-	{"no EPT", IA32_VMX_PROCBASED_CTLS2, MAY(PROC2_EPT), 0, -ENOTSUP},
-	{"no 64-bit host", IA32_VMX_TRUE_EXIT_CTLS, MAY(VMEXIT_HOST_64), 0, -ENOTSUP},
-	{"no EFER switch", IA32_VMX_TRUE_ENTRY_CTLS, MAY(VMENTRY_LOAD_EFER), 0, -ENOTSUP},
-	{"no 4-level EPT", IA32_VMX_EPT_VPID_CAP, EPT_VPID_CAP_WALK_4, 0, -ENOTSUP},
-	{"no write-back EPT", IA32_VMX_EPT_VPID_CAP, EPT_VPID_CAP_WB, 0, -ENOTSUP},
-	{"no INVEPT", IA32_VMX_EPT_VPID_CAP, EPT_VPID_CAP_INVEPT, 0, -ENOTSUP},
-	{"32-bit addresses", IA32_VMX_BASIC, 0, VMX_BASIC_32BIT_ADDRESSES, -ENOTSUP},
+	 -ENOTSUP, "\"external-interrupt exiting\""},
+	{"no NMI exiting", IA32_VMX_TRUE_PINBASED_CTLS, MAY(PIN_NMI), 0, -ENOTSUP,
+	 "\"NMI exiting\""},
+	{"no secondary", IA32_VMX_TRUE_PROCBASED_CTLS, MAY(PROC_SECONDARY_CONTROLS), 0, -ENOTSUP,
+	 "\"activate secondary controls\""},
+	{"no MSR bitmaps", IA32_VMX_TRUE_PROCBASED_CTLS, MAY(PROC_MSR_BITMAPS), 0, -ENOTSUP,
+	 "\"use MSR bitmaps\""},
+	{"no HLT exiting", IA32_VMX_TRUE_PROCBASED_CTLS, MAY(PROC_HLT), 0, -ENOTSUP,
+	 "\"HLT exiting\""},
+	{"no EPT", IA32_VMX_PROCBASED_CTLS2, MAY(PROC2_EPT), 0, -ENOTSUP, "\"enable EPT\""},
+	{"no 64-bit host", IA32_VMX_TRUE_EXIT_CTLS, MAY(VMEXIT_HOST_64), 0, -ENOTSUP,
+	 "\"host address-space size\""},
+	{"no EFER switch", IA32_VMX_TRUE_ENTRY_CTLS, MAY(VMENTRY_LOAD_EFER), 0, -ENOTSUP,
+	 "entry's \"load IA32_EFER\""},
+	{"no 4-level EPT", IA32_VMX_EPT_VPID_CAP, EPT_VPID_CAP_WALK_4, 0, -ENOTSUP,
+	 "an EPT walk of 4 levels"},
+	{"no write-back EPT", IA32_VMX_EPT_VPID_CAP, EPT_VPID_CAP_WB, 0, -ENOTSUP,
+	 "EPT structures in write-back memory"},
+	{"no INVEPT", IA32_VMX_EPT_VPID_CAP, EPT_VPID_CAP_INVEPT, 0, -ENOTSUP, "INVEPT"},
+	{"32-bit addresses", IA32_VMX_BASIC, 0, VMX_BASIC_32BIT_ADDRESSES, -ENOTSUP,
+	 "a VMCS in write-back memory above 4 GiB"},
 	{"uncached VMCS", IA32_VMX_BASIC, VMX_BASIC_MEMTYPE_MASK << VMX_BASIC_MEMTYPE_SHIFT, 0,
-	 -ENOTSUP},
+	 -ENOTSUP, "a VMCS in write-back memory above 4 GiB"},
 	{"VMCS of 8 KiB", IA32_VMX_BASIC, VMX_BASIC_SIZE_MASK << VMX_BASIC_SIZE_SHIFT,
-	 UINT64_C(0x1fff) << VMX_BASIC_SIZE_SHIFT, -ENOTSUP},
+	 UINT64_C(0x1fff) << VMX_BASIC_SIZE_SHIFT, -ENOTSUP, "a VMCS that fits a page"},
 };
 
 static void refused_for_what_is_missing(void **state)
 {
+	struct core_caps caps;
+
 	(void)state;
+	assert_int_equal(caps_read(fake_cpu(m, 0), &caps), 0);
+	assert_null(caps_missing(&caps));
 	for (size_t i = 0; i < VMX_ARRAY_SIZE(refusals); i++) {
 		const struct refusal *r = &refusals[i];
 		struct hw_cpu *hw = fake_cpu(m, 0);
@@ -122,6 +137,9 @@ static void refused_for_what_is_missing(void **state)
 		if (core_cpu_online(core, 0, hw) != r->expected)
 			fail_msg("%s: not refused as expected", r->what);
 		assert_false(core->cpus[0].online || hw->vmxon || hw->vmxe);
+		assert_int_equal(caps_read(hw, &caps), 0);
+		if (r->missing)
+			assert_string_equal(caps_missing(&caps), r->missing);
 		fake_set_msr(hw, r->msr, good);
 	}
 	assert_int_equal(plat_user_pages_used(m->plat), 1); /* the MSR bitmap */

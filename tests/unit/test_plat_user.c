@@ -475,16 +475,130 @@ static void test_threads(void **state)
 	assert_int_equal(plat_user_destroy(s.p), 0);
 }
 
+/* --- memory that is mapped already ---------------------------------------------------------- */
+
+#define OWN_PAGES 6u
+
+/* Two mappings of one memfd that lie side by side, in the other order. */
+static uint8_t *own_memory(void)
+{
+	int fd = memfd_create("own", MFD_CLOEXEC);
+	uint8_t *at = mmap(NULL, OWN_PAGES * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const size_t half = OWN_PAGES / 2 * 4096;
+
+	assert_true(fd >= 0 && at != MAP_FAILED);
+	assert_int_equal(ftruncate(fd, OWN_PAGES * 4096), 0);
+	assert_ptr_equal(
+		mmap(at, half, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)half),
+		at);
+	assert_ptr_equal(
+		mmap(at + half, half, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0),
+		at + half);
+	close(fd);
+	return at;
+}
+
+static void adopt(bool scatter)
+{
+	struct plat *p = machine((struct plat_user_config){.scatter = scatter, .seed = 3});
+	uint8_t *own = own_memory(), byte;
+	struct plat_mem *m;
+	uint32_t i;
+
+	for (i = 0; i < OWN_PAGES; i++)
+		own[i * 4096] = (uint8_t)(i + 1);
+	assert_int_equal(plat_mem_adopt(p, own + 4096, 4 * 4096, &m), 0);
+	assert_int_equal(plat_mem_size(m), 4 * 4096);
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(plat_mem_read(p, m, i * 4096, &byte, 1), 0);
+		assert_int_equal(byte, i + 2);
+		byte = (uint8_t)(100 + i);
+		assert_int_equal(plat_mem_write(p, m, i * 4096 + 5, &byte, 1), 0);
+		assert_int_equal(own[(i + 1) * 4096 + 5], 100 + i);
+	}
+	/* The caller's mapping goes; the pages stay. */
+	munmap(own, OWN_PAGES * 4096);
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(plat_mem_read(p, m, i * 4096, &byte, 1), 0);
+		assert_int_equal(byte, i + 2);
+	}
+	plat_mem_destroy(p, m);
+	assert_int_equal(plat_user_destroy(p), 0);
+}
+
+static void test_adopt(void **state)
+{
+	(void)state;
+	adopt(false);
+	adopt(true);
+}
+
+static void test_adopt_refused(void **state)
+{
+	struct plat *p = machine((struct plat_user_config){.cpus = 1});
+	uint8_t *own = own_memory(), *private;
+	struct plat_mem *m = NULL;
+
+	(void)state;
+	private = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(private != MAP_FAILED);
+	assert_int_equal(plat_mem_adopt(p, own, 0, &m), -EINVAL);
+	assert_int_equal(plat_mem_adopt(p, own, 4095, &m), -EINVAL);
+	assert_int_equal(plat_mem_adopt(p, own + 1, 4096, &m), -EINVAL);
+	assert_int_equal(plat_mem_adopt(p, own, ~UINT64_C(4095), &m), -EINVAL);
+	assert_int_equal(plat_mem_adopt(p, NULL, 4096, &m), -EFAULT);
+	assert_int_equal(plat_mem_adopt(p, private, 4096, &m), -EOPNOTSUPP);
+	assert_int_equal(mprotect(own + 8192, 4096, PROT_READ), 0);
+	assert_int_equal(plat_mem_adopt(p, own, 4 * 4096, &m), -EFAULT);
+	assert_int_equal(munmap(own + 8192, 4096), 0);
+	assert_int_equal(plat_mem_adopt(p, own, 4 * 4096, &m), -EFAULT);
+	assert_null(m);
+	munmap(own, 8192);
+	munmap(own + 3 * 4096, 3 * 4096);
+	munmap(private, 4096);
+	assert_int_equal(plat_user_destroy(p), 0);
+}
+
+/* Mapped, but behind the end of the file. */
+static void test_adopt_short_file(void **state)
+{
+	struct plat *p = machine((struct plat_user_config){.cpus = 1});
+	int fd = memfd_create("short", MFD_CLOEXEC);
+	struct plat_mem *m = NULL;
+	void *at;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	at = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(at != MAP_FAILED);
+	close(fd);
+	assert_int_equal(plat_mem_adopt(p, at, 3 * 4096, &m), -EFAULT);
+	assert_int_equal(plat_mem_adopt(p, at, 4096, &m), 0);
+	plat_mem_destroy(p, m);
+	munmap(at, 3 * 4096);
+	assert_int_equal(plat_user_destroy(p), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_configs),	       cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_pages),	       cmocka_unit_test(test_leaks_are_told),
-		cmocka_unit_test(test_slots),	       cmocka_unit_test(test_pieces),
-		cmocka_unit_test(test_scatter),	       cmocka_unit_test(test_files),
-		cmocka_unit_test(test_read_only_file), cmocka_unit_test(test_huge),
-		cmocka_unit_test(test_copies),	       cmocka_unit_test(test_small_memory),
-		cmocka_unit_test(test_threads),	       cmocka_unit_test(test_file_cut_short),
+		cmocka_unit_test(test_configs),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_leaks_are_told),
+		cmocka_unit_test(test_slots),
+		cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_scatter),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_read_only_file),
+		cmocka_unit_test(test_huge),
+		cmocka_unit_test(test_copies),
+		cmocka_unit_test(test_small_memory),
+		cmocka_unit_test(test_adopt),
+		cmocka_unit_test(test_adopt_refused),
+		cmocka_unit_test(test_adopt_short_file),
+		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_file_cut_short),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,6 +112,29 @@ static void test_long_read(void **state)
 	core_trace_fini(&t);
 }
 
+/* What nobody has read is told when it goes: waiting, and lost for want of room. */
+static void test_replace(void **state)
+{
+	const struct core_trace_settings s = settings(EVERY_KIND, 3);
+	struct core_trace_record r = an_exit(1, 0), got[2];
+	struct core_trace t;
+	uint64_t untold = 7, lost;
+
+	(void)state;
+	core_trace_init(&t);
+	assert_int_equal(core_trace_replace(&t, &s, &untold), 0);
+	assert_int_equal(untold, 0);
+	for (unsigned i = 0; i < 5; i++)
+		core_trace_add(&t, &r);
+	assert_int_equal(core_trace_read(&t, got, 2, &lost), 2);
+	assert_int_equal(core_trace_replace(&t, &s, &untold), 0);
+	assert_int_equal(untold, 3);
+	core_trace_add(&t, &r);
+	assert_int_equal(core_trace_replace(&t, NULL, &untold), 0);
+	assert_int_equal(untold, 1);
+	core_trace_fini(&t);
+}
+
 /* --- filters -------------------------------------------------------------------------------- */
 
 static const struct {
@@ -407,9 +430,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ring),	 cmocka_unit_test(test_long_read),
-		cmocka_unit_test(test_filters),	 cmocka_unit_test(test_settings),
-		cmocka_unit_test(test_causes),	 cmocka_unit_test(test_crowd),
-		cmocka_unit_test(test_changing),
+		cmocka_unit_test(test_replace),	 cmocka_unit_test(test_filters),
+		cmocka_unit_test(test_settings), cmocka_unit_test(test_causes),
+		cmocka_unit_test(test_crowd),	 cmocka_unit_test(test_changing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

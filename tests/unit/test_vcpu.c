@@ -581,6 +581,28 @@ static void g_uses_time(struct hw_cpu *c, struct hw_gpregs *g)
 	fake_set(c, VMCS_PREEMPTION_TIMER, 4); /* only if saved; here the field would not change */
 }
 
+static void g_kicked_at_4(struct hw_cpu *c, struct hw_gpregs *g)
+{
+	g_kick(c, g);
+	fake_set(c, VMCS_PREEMPTION_TIMER, 4);
+}
+
+/* What the host interrupts goes on with what is left. */
+static void interrupted_budget_is_told(void **state)
+{
+	const fake_guest_fn script[] = {g_kicked_at_4}, end[] = {g_timer};
+
+	(void)state;
+	assert_int_equal(run_budget(320, script, 1), CORE_RUN_KICKED);
+	assert_int_equal(r.exit.ticks_left, 4 * 32);
+	assert_int_equal(run_budget((UINT64_C(1) << 37) + 320, script, 1), CORE_RUN_KICKED);
+	assert_int_equal(r.exit.ticks_left, (UINT64_C(1) << 37) + 320 - (UINT32_MAX - 4ull) * 32);
+	fake_set(hw(0), VMCS_PREEMPTION_TIMER, 0);
+	assert_int_equal(RIG_RUN(&r, 0, g_kick), CORE_RUN_KICKED);
+	assert_int_equal(r.exit.ticks_left, 0);
+	assert_int_equal(run_budget(32, end, 1), CORE_RUN_BUDGET);
+}
+
 static void without_saving_each_entry_starts_anew(void **state)
 {
 	const fake_guest_fn script[] = {g_uses_time, g_uses_time, g_timer};
@@ -797,6 +819,7 @@ int main(void)
 		T(exception_goes_before_interrupt),
 		T(budget_sets_the_timer),
 		T(long_budget_takes_several_timers),
+		T(interrupted_budget_is_told),
 		TS(without_saving_each_entry_starts_anew, setup_no_timer_save),
 		TS(without_timer_others_end_the_run, setup_no_timer),
 		T(protected_mode_starts),

@@ -447,6 +447,64 @@ static void with_fewer_processors_each_stays_at_home(void **state)
 	engine_close(e);
 }
 
+/* --- IN and OUT --------------------------------------------------------------------------------
+ */
+
+#define COM1 0x3f8u
+#define EXIT_PORT 0xf4u
+
+/* The next run completes it: an IN gets what the port says. */
+static void a_run_completes_the_last(void **state)
+{
+	static const struct vmxcore_run exits[] = {
+		{.reason = VMXCORE_EXIT_IO, .io_port = COM1, .io_size = 1, .io_value = 'h'},
+		{.reason = VMXCORE_EXIT_IO, .io_port = COM1 + 5, .io_size = 1, .io_in = 1},
+	};
+	struct engine *e = open_good(NULL);
+	uint64_t vm = create(e, 1, ENGINE_ANY_PROCESSOR).vm;
+	unsigned runs = fake_device_counts().runs;
+	struct engine_event ev;
+
+	(void)state;
+	fake_device_exits(exits, 2);
+	assert_int_equal(op(e, vm, ENGINE_VM_START).error.code, 0);
+	fake_device_await_runs(runs + 3);
+	assert_int_equal(fake_device_counts().completed_runs, 2);
+	assert_int_equal(fake_device_counts().in_value, 0x60); /* the transmitter is empty */
+	ev = op(e, vm, ENGINE_VM_PAUSE);
+	assert_int_equal(ev.state.console_bytes, 1);
+	assert_int_equal(op(e, vm, ENGINE_VM_INFO).error.code, 0);
+	assert_int_equal(fake_device_counts().completions, 0);
+	engine_close(e);
+	assert_int_equal(fake_device_counts().misused, 0);
+}
+
+/* Where no run follows, who looks at the vCPU finds it after the instruction, once. */
+static void a_look_completes_the_last(void **state)
+{
+	static const struct vmxcore_run end = {
+		.reason = VMXCORE_EXIT_IO, .io_port = EXIT_PORT, .io_size = 1, .io_value = 5};
+	struct engine *e = open_good(NULL);
+	uint64_t vm = create(e, 1, ENGINE_ANY_PROCESSOR).vm;
+	struct engine_event ev;
+
+	(void)state;
+	fake_device_exits(&end, 1);
+	ev = op(e, vm, ENGINE_VM_START);
+	while (ev.state.state != ENGINE_STATE_SHUTOFF)
+		ev = await(e, ENGINE_EVENT_STATE);
+	assert_int_equal(ev.state.exit_status, 5);
+	assert_int_equal(fake_device_counts().completions, 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(op(e, vm, ENGINE_VM_INFO).error.code, 0);
+	assert_int_equal(fake_device_counts().completions, 1);
+	assert_int_equal(fake_device_counts().completed_runs, 0);
+	engine_close(e);
+}
+
+/* --- holding -----------------------------------------------------------------------------------
+ */
+
 /* What is to be done to one that runs may come after the VM's end, which it brought about. */
 static void what_is_held_is_looked_at_again(void **state)
 {
@@ -578,6 +636,8 @@ int main(void)
 		cmocka_unit_test(a_pause_takes_it_out),
 		cmocka_unit_test(one_that_cannot_run_ends_its_vm),
 		cmocka_unit_test(with_fewer_processors_each_stays_at_home),
+		cmocka_unit_test(a_run_completes_the_last),
+		cmocka_unit_test(a_look_completes_the_last),
 		cmocka_unit_test(what_is_held_is_looked_at_again),
 		cmocka_unit_test(an_offline_processor_holds_nothing),
 		cmocka_unit_test(generations_are_told),

@@ -123,7 +123,7 @@ static void test_processors(int vm)
 /* Its counters while a thread is in VMXCORE_RUN nearly all the time. */
 static void test_running(int dev)
 {
-	unsigned told = 0, busy = 0;
+	unsigned told = 0, busy = 0, events = 0;
 	struct vmxcore_regs regs;
 	pthread_t thread;
 	struct machine m;
@@ -139,11 +139,12 @@ static void test_running(int dev)
 
 		told += ioctl(m.vcpu, VMXCORE_VCPU_STATS, &s) == 0 && s.exit_count <= 128 &&
 			exits[30] > 0 && s.vpid != 0 && s.pool_generation >= s.vpid_generation;
+		events |= s.events;
 		busy += ioctl(m.vcpu, VMXCORE_GET_REGS, &regs) < 0 && errno == EBUSY;
 		usleep(100);
 	}
-	say("device: while it runs: counters %u of 200, registers %s", told,
-	    busy ? "are busy" : "WRONG: are never busy");
+	say("device: while it runs: counters %u of 200, registers %s, events seen 0x%x", told,
+	    busy ? "are busy" : "WRONG: are never busy", events);
 	*(volatile uint32_t *)(m.ram + MAILBOX_GPA) = 0x504f5453u;
 	pthread_join(thread, NULL);
 	test_processors(m.vm);

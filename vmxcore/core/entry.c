@@ -305,6 +305,7 @@ static enum exit_step enter_once(struct core_vcpu *v, struct core_cpu *cpu,
 	r = hw_after_exit(cpu->hw, &v->last);
 	if (r != HW_SUCCEED) {
 		vcpu_note_error(v, VMCS_EXIT_REASON, r);
+		event_entry_failed(v);
 		return vmcs_failed(v, ret);
 	}
 	return handle_exit(v, ret);

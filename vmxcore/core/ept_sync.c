@@ -39,8 +39,8 @@ enum ept_target ept_target_of(struct ept_sync *s, unsigned level, uint64_t first
 		return level <= 1 || p->end - first >= span ? EPT_TARGET_HOLE : EPT_TARGET_TABLE;
 	addr = p->hpa + (first - p->first);
 	/* Pieces are whole pages: at the lowest level there is nothing to divide. */
-	if (level > 1 &&
-	    (too_large(s->ept, level, p->attrs) || p->end - first < span || (addr & (span - 1)) != 0))
+	if (level > 1 && (too_large(s->ept, level, p->attrs) || p->end - first < span ||
+			  (addr & (span - 1)) != 0))
 		return EPT_TARGET_TABLE;
 	*ret_leaf = addr | p->attrs | (level > 1 ? EPT_LARGE : 0);
 	return EPT_TARGET_LEAF;

@@ -6,9 +6,20 @@
 #include "core/vcpu_internal.h"
 #include "core/vmcs.h"
 
+/* Nearly always nothing but RIP changes: the rest of vcpu_advance() has nothing to do. */
 void vcpu_skip_instruction(struct core_vcpu *v)
 {
-	vcpu_advance(v, (uint32_t)v->last.insn_length);
+	const uint32_t needed = REG_RIP | REG_RFLAGS | REG_INTERRUPTIBILITY;
+	const uint32_t shadow = BLOCKED_BY_STI | BLOCKED_BY_MOV_SS;
+	uint64_t rip = v->regs.rip + (uint32_t)v->last.insn_length;
+
+	if ((v->have & needed) != needed || (rip ^ v->regs.rip) >> 32 != 0 ||
+	    v->regs.interruptibility & shadow || v->regs.rflags & (RFLAGS_RF | RFLAGS_TF)) {
+		vcpu_advance(v, (uint32_t)v->last.insn_length);
+		return;
+	}
+	v->regs.rip = rip;
+	v->dirty |= REG_RIP;
 }
 
 enum exit_step exit_raise_gp(struct core_vcpu *v)

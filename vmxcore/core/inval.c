@@ -302,13 +302,6 @@ void inval_enter(struct core_cpu *cpu, struct core_as *as)
 		catch_up(cpu, as, seen, generation);
 }
 
-void inval_leave(struct core_cpu *cpu)
-{
-	/* Release: whoever sees the epoch move knows that all uses before are over. */
-	plat_store_release(&cpu->guest_epoch, cpu->guest_epoch + 1);
-	plat_store(&cpu->in_guest, NULL);
-}
-
 enum reach {
 	REACH_NEVER,	/* has not used the space */
 	REACH_IN_GUEST, /* may be using stale translations now */

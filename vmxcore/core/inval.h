@@ -98,7 +98,12 @@ void inval_space_init(struct inval_space *s, uint64_t eptp);
  */
 void inval_enter(struct core_cpu *cpu, struct core_as *as);
 /* First thing after the exit. */
-void inval_leave(struct core_cpu *cpu);
+static inline void inval_leave(struct core_cpu *cpu)
+{
+	/* Release: whoever sees the epoch move knows that all uses before are over. */
+	plat_store_release(&cpu->guest_epoch, cpu->guest_epoch + 1);
+	plat_store(&cpu->in_guest, NULL);
+}
 
 struct inval_reach {
 	uint32_t issued;      /* INVEPT executed at once by this_cpu */

@@ -136,10 +136,12 @@ void vcpu_advance(struct core_vcpu *v, uint32_t length)
 {
 	struct core_regs *r = &v->regs;
 	const uint32_t shadow = BLOCKED_BY_STI | BLOCKED_BY_MOV_SS;
+	uint64_t from;
 
 	vcpu_need(v, REG_RIP | REG_RFLAGS | REG_INTERRUPTIBILITY);
+	from = r->rip;
 	r->rip += length;
-	if (r->rip > UINT32_MAX) {
+	if ((from ^ r->rip) >> 32 != 0) {
 		/* Outside 64-bit mode EIP wraps. */
 		vcpu_need(v, REG_SEGMENTS | REG_EFER);
 		if (!(r->efer & EFER_LMA && r->seg[CORE_CS].ar & AR_L))

@@ -211,8 +211,16 @@ typedef enum exit_step (*exit_handler)(struct core_vcpu *v, struct core_run_exit
 #include "core/exits.def"
 #undef EXIT_REASON
 
-/* The handler of a basic reason: never NULL. */
-exit_handler core_exit_handler(uint32_t basic_reason);
+/* By basic reason; NULL: one that nobody knows. */
+extern const exit_handler exit_handlers[VMX_EXIT_REASONS];
+
+/* Never NULL. */
+static inline exit_handler core_exit_handler(uint32_t basic_reason)
+{
+	if (basic_reason >= VMX_EXIT_REASONS || exit_handlers[basic_reason] == NULL)
+		return exit_unexpected;
+	return exit_handlers[basic_reason];
+}
 
 static inline enum exit_step exit_return(struct core_run_exit *ret, enum core_run_reason reason)
 {

@@ -61,19 +61,15 @@ static const struct efer_feature efer_features[] = {
 	 VMX_BIT(0x1b) | VMX_BIT(0x1d) | VMX_BIT(0x1e) | VMX_BIT(0x1f) | VMX_BIT(0x20) | \
 	 VMX_BIT(0x23))
 
-static bool leaf_has_subleaves(uint32_t leaf)
-{
-	return leaf < 64 && SUBLEAVES & VMX_BIT(leaf);
-}
-
 const struct core_cpuid_entry *vm_cpuid(const struct core_vm *vm, uint32_t leaf, uint32_t subleaf)
 {
 	static const struct core_cpuid_entry nothing;
+	const struct core_cpuid_entry *e = vm->cpuid, *end = e + vm->nr_cpuid;
 
-	for (size_t i = 0; i < vm->nr_cpuid; i++) {
-		const struct core_cpuid_entry *e = &vm->cpuid[i];
-
-		if (e->leaf == leaf && (e->subleaf == subleaf || !leaf_has_subleaves(leaf)))
+	for (; e < end; e++) {
+		if (e->leaf != leaf)
+			continue;
+		if (e->subleaf == subleaf || leaf >= 64 || !(SUBLEAVES >> leaf & 1))
 			return e;
 	}
 	return &nothing;

@@ -113,11 +113,11 @@ static int map_file(struct vmx_slot *b, int fd, uint64_t file_offset)
 
 static void unmap(struct vmx_slot *b)
 {
-	if (b->base)
-		munmap(b->base, b->bytes);
-	/* After it, so that nothing else's SIGBUS is taken for it, nor any of it missed. */
+	/* First: once the addresses are somebody else's, so are their signals. */
 	if (b->guarded)
 		plat_guard_remove(b->base);
+	if (b->base)
+		munmap(b->base, b->bytes);
 }
 
 /* --- opening and closing ------------------------------------------------------------------- */

@@ -15,6 +15,7 @@
 #include "plat/kernel.h"
 
 #define ARG_BYTES_MAX 2048u
+#define ARG_BYTES_SMALL 144u /* up to here without an allocation: runs and changes are */
 
 /* --- every ioctl ------------------------------------------------------------------------ */
 
@@ -34,12 +35,14 @@ long dev_ioctl(const struct dev_ioctl *rows, size_t count, void *object, unsigne
 	const struct dev_ioctl *row = find(rows, count, cmd);
 	void __user *user = (void __user *)arg;
 	size_t size = _IOC_SIZE(cmd);
-	void *copy;
+	u64 small[ARG_BYTES_SMALL / sizeof(u64)] = {};
+	void *copy = small;
 	long r;
 
 	if (!row || size > ARG_BYTES_MAX)
 		return -ENOTTY;
-	copy = kzalloc(size ? size : 1, GFP_KERNEL_ACCOUNT);
+	if (size > sizeof(small))
+		copy = kzalloc(size, GFP_KERNEL_ACCOUNT);
 	if (!copy)
 		return -ENOMEM;
 	r = -EFAULT;
@@ -50,7 +53,8 @@ long dev_ioctl(const struct dev_ioctl *rows, size_t count, void *object, unsigne
 	    copy_to_user(user, copy, size))
 		r = -EFAULT;
 out:
-	kfree(copy);
+	if (copy != small)
+		kfree(copy);
 	return r;
 }
 

@@ -328,6 +328,23 @@ static void fill_vpid(struct dev_vcpu *v, struct vmxcore_vcpu_stats *s)
 	s->pool_left = pool.left;
 }
 
+/* Where the runner counts nothing (it is another than the module's), nothing is observable. */
+__attribute__((weak)) u32 runner_events(struct runner *r, u64 values[2])
+{
+	values[0] = 0;
+	values[1] = 0;
+	return 0;
+}
+
+static void fill_events(struct dev_vcpu *v, struct vmxcore_vcpu_stats *s)
+{
+	u64 values[2];
+
+	s->events = runner_events(v->runner, values);
+	s->dtlb_load_misses = values[0];
+	s->ept_walk_cycles = values[1];
+}
+
 static_assert(CORE_STAT_COUNT <= VMX_EXIT_REASONS);
 
 /*
@@ -359,6 +376,7 @@ static long vcpu_stats(void *object, void *arg)
 	s->exit_count = VMX_EXIT_REASONS;
 	s->processor = (u32)core_vcpu_active_cpu(v->core);
 	fill_vpid(v, s);
+	fill_events(v, s);
 	return 0;
 }
 

@@ -18,6 +18,7 @@
 #include "core/vpid.h"
 #include "hw/vtx/compat.h"
 #include "hw/vtx/mitigate.h"
+#include "hw/vtx/perf.h"
 #include "hw/vtx/vtx.h"
 #include "machine.h"
 
@@ -80,7 +81,7 @@ static int state_error(enum vtx_state state, unsigned int cpu)
 	return state == VTX_IN_USE ? -EBUSY : -ENODEV;
 }
 
-/* What this processor lacks; or it is not like the first one. */
+/* What this processor lacks of the controls, of what the first one has, or of MSRs. */
 static const char *lacking(void)
 {
 	const char *missing = NULL;
@@ -88,7 +89,12 @@ static const char *lacking(void)
 
 	if (caps_read(vtx_cpu(smp_processor_id()), &caps) == 0)
 		missing = caps_missing(&caps);
-	return missing ? missing : "the first processor's VMX capabilities (update its microcode)";
+	if (missing)
+		return missing;
+	/* Both were zeroed whole before they were filled. */
+	if (machine.core->caps_known && memcmp(&caps, &machine.core->caps, sizeof(caps)))
+		return "the first processor's VMX capabilities (update its microcode)";
+	return "an MSR of those that guests have their own of";
 }
 
 static const char *online_error_text(int err)
@@ -307,17 +313,27 @@ int machine_init(void)
 {
 	int err = register_reboot_notifier(&reboot_notifier);
 
-	mitigate_report();
 	if (err)
 		return err;
 	err = register_pm_notifier(&sleep_notifier);
 	if (err)
-		unregister_reboot_notifier(&reboot_notifier);
+		goto out_reboot;
+	err = vtx_perf_init();
+	if (err)
+		goto out_sleep;
+	mitigate_report();
+	return 0;
+
+out_sleep:
+	unregister_pm_notifier(&sleep_notifier);
+out_reboot:
+	unregister_reboot_notifier(&reboot_notifier);
 	return err;
 }
 
 void machine_exit(void)
 {
+	vtx_perf_exit();
 	unregister_pm_notifier(&sleep_notifier);
 	unregister_reboot_notifier(&reboot_notifier);
 }

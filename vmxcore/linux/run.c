@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* See run.h. */
+#define pr_fmt(fmt) "vmxcore: " fmt
 #include <linux/irqflags.h>
 #include <linux/math64.h>
 #include <linux/minmax.h>
@@ -14,6 +15,7 @@
 #include <asm/fpu/api.h>
 #include <asm/tsc.h>
 
+#include "events.h"
 #include "hw/vtx/vtx.h"
 #include "machine.h"
 #include "run.h"
@@ -30,7 +32,11 @@ static unsigned int slice_us = 10000;
 
 static int set_slice_us(const char *value, const struct kernel_param *kp)
 {
-	return param_set_uint_minmax(value, kp, SLICE_US_MIN, SLICE_US_MAX);
+	int err = param_set_uint_minmax(value, kp, SLICE_US_MIN, SLICE_US_MAX);
+
+	if (err)
+		pr_err("slice_us=%s: it is %u to %u\n", value, SLICE_US_MIN, SLICE_US_MAX);
+	return err;
 }
 
 static const struct kernel_param_ops slice_us_ops = {
@@ -48,6 +54,7 @@ struct runner {
 	struct fpu_guest fpu;
 	bool interrupted;
 	int cpu; /* a turn is under way there; -1: none */
+	struct events events;
 };
 
 int runner_create(struct core_vcpu *vcpu, struct runner **ret)
@@ -62,6 +69,7 @@ int runner_create(struct core_vcpu *vcpu, struct runner **ret)
 		kfree(r);
 		return -ENOMEM;
 	}
+	events_init(&r->events);
 	*ret = r;
 	return 0;
 }
@@ -92,6 +100,7 @@ void runner_destroy(struct runner *r)
 	if (!r)
 		return;
 	runner_deactivate(r);
+	events_destroy(&r->events);
 	fpu_free_guest_fpstate(&r->fpu);
 	kfree(r);
 }
@@ -178,6 +187,13 @@ static bool goes_on(const struct core_run_exit *x)
 	return x->reason == CORE_RUN_KICKED || x->reason == CORE_RUN_BUDGET;
 }
 
+/* What the handler of machine checks has in store for this thread happens on its way out. */
+static bool machine_check_waits(const struct core_run_exit *x)
+{
+	return x->reason == CORE_RUN_KICKED && x->exit_reason == VMX_EXIT_EXCEPTION_NMI &&
+	       task_work_pending(current);
+}
+
 /*
  * One turn of those that make up a run; takes what it used from *left (UINT64_MAX: there is
  * no budget). Where the processor doesn't count across exits, the time until the turn's end
@@ -208,13 +224,13 @@ int runner_run(struct runner *r, uint64_t budget_ticks, struct core_run_exit *re
 
 	if (current->flags & PF_KTHREAD)
 		return -EPERM;
+	events_attach(&r->events);
 	fpu_swap_kvm_fpstate(&r->fpu, true);
 	do {
 		err = run_slice(r, &left, ret);
 		if (err || !goes_on(ret) || left == 0)
 			break;
-		/* What a machine check has in store for this thread happens on its way out. */
-		if (signal_pending(current) || task_work_pending(current))
+		if (signal_pending(current) || machine_check_waits(ret))
 			err = -EINTR;
 		cond_resched();
 	} while (!err);
@@ -222,4 +238,10 @@ int runner_run(struct runner *r, uint64_t budget_ticks, struct core_run_exit *re
 	if (err == -EINTR)
 		WRITE_ONCE(r->interrupted, false);
 	return err;
+}
+
+u32 runner_events(struct runner *r, u64 values[2])
+{
+	static_assert(EVENT_KINDS == 2);
+	return events_read(&r->events, values);
 }

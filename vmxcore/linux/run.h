@@ -23,6 +23,12 @@ void runner_destroy(struct runner *r);
  */
 int runner_run(struct runner *r, uint64_t budget_ticks, struct core_run_exit *ret);
 
+/*
+ * Bit 0: values[0] is the guest's dTLB load misses, bit 1: values[1] its cycles of EPT walks.
+ * The values without their bit are not observable. Any thread, also while it runs. May sleep.
+ */
+u32 runner_events(struct runner *r, u64 values[2]);
+
 /* Makes the current or next runner_run() return soon. Any context. */
 void runner_interrupt(struct runner *r);
 

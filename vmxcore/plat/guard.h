@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Files under an arena that are cut short by their owner: the next access to a page
+ * Files under an arena, or a slot, that are cut short by their owner: the next access to a page
  * behind the new end would be SIGBUS, and the end of the process. Inside a guarded
  * range the page is replaced by one of zeros instead, for good, and counted.
  */
@@ -9,7 +9,7 @@
 
 #include <vmxcore/types.h>
 
-#define PLAT_GUARD_MAX 64u
+#define PLAT_GUARD_MAX 1024u
 
 /*
  * Installs the process-wide SIGBUS handler if it is not there; it passes on what lies in no

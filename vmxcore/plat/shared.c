@@ -10,21 +10,28 @@
 /* A mapping of the list, as far as it matters. */
 struct mapping {
 	uintptr_t first, end;
-	char rights[5]; /* "rw-s" */
+	const char *rights; /* "rw-s", in the line */
 };
+
+/* "first-end rights ...", in hexadecimal. */
+static bool parse(const char *line, struct mapping *ret)
+{
+	char *rest;
+
+	ret->first = strtoul(line, &rest, 16);
+	if (*rest != '-')
+		return false;
+	ret->end = strtoul(rest + 1, &rest, 16);
+	ret->rights = rest + 1;
+	return *rest == ' ' && strnlen(ret->rights, 4) == 4;
+}
 
 /* false: the list ends. */
 static bool next_mapping(FILE *list, char **line, size_t *room, struct mapping *ret)
 {
-	unsigned long first, end;
-
-	while (getline(line, room, list) > 0) {
-		if (sscanf(*line, "%lx-%lx %4s", &first, &end, ret->rights) != 3)
-			continue;
-		ret->first = first;
-		ret->end = end;
-		return true;
-	}
+	while (getline(line, room, list) > 0)
+		if (parse(*line, ret))
+			return true;
 	return false;
 }
 

@@ -20,7 +20,8 @@
 
 enum { SLOT_RAM, SLOT_PAGES };
 
-extern const uint8_t worker[], worker_end[];
+extern const uint8_t worker[];
+extern const uint32_t worker_bytes;
 
 uint64_t rig_draw(uint64_t *state)
 {
@@ -137,7 +138,7 @@ static int open_vm(struct rig *r)
 	if (!r->ram || !r->pages || r->vm < 0 || add_slot(r, SLOT_RAM, r->ram, RAM_BYTES) < 0 ||
 	    add_slot(r, SLOT_PAGES, r->pages, PAGES * PAGE_BYTES) < 0)
 		return -1;
-	memcpy(r->ram + CODE_GPA, worker, (size_t)(worker_end - worker));
+	memcpy(r->ram + CODE_GPA, worker, worker_bytes);
 	return apply(r, ops, 2);
 }
 

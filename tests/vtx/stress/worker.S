@@ -12,7 +12,7 @@
 
 	.section .rodata
 	.code32
-	.globl worker, worker_end
+	.globl worker, worker_bytes
 worker:
 	mov $OWN_GVA, %ebp
 1:	mov BOUND_GPA, %ebx
@@ -36,5 +36,8 @@ worker:
 4:	incl OWN_STRANGE(%ebp)
 	jmp 5b
 worker_end:
+	.balign 4
+worker_bytes:
+	.long worker_end - worker
 
 	.section .note.GNU-stack, "", @progbits

@@ -96,13 +96,16 @@ SYM_INNER_LABEL(vtx_exit, SYM_L_GLOBAL)
 
 .Lresult:
 	/* HW_FAIL_INVALID is CF, HW_FAIL_VALID is ZF; MOV and LEA keep both. */
+	mov	8(%rsp), %ebx
+	ja	.Lclear		/* a VM exit */
 	mov	$0, %eax
 	mov	$0, %ecx
 	setc	%al
 	setz	%cl
-	lea	(%rax, %rcx, 2), %ebx
-	or	8(%rsp), %ebx
+	lea	(%rax, %rcx, 2), %eax
+	or	%eax, %ebx
 
+.Lclear:
 	/* What the guest left in registers must not steer speculation here. */
 	xor	%ecx, %ecx
 	xor	%edx, %edx

@@ -23,6 +23,7 @@
 #include "hw/vtx/compat.h"
 #include "hw/vtx/fields.h"
 #include "hw/vtx/mitigate.h"
+#include "hw/vtx/perf.h"
 #include "hw/vtx/vtx.h"
 
 #if VMXCORE_HAVE_FRED
@@ -203,11 +204,13 @@ void vtx_begin(struct hw_cpu *cpu)
 	dr_read(cpu->dr);
 	get_debugreg(cpu->dr6, 6);
 	cpu->debugctl = get_debugctlmsr();
+	vtx_perf_to_guest(cpu);
 	mitigate_before_entries();
 }
 
 void vtx_end(struct hw_cpu *cpu)
 {
+	vtx_perf_to_host(cpu);
 	/* An exit leaves GDTR's limit at 0xffff and TR's at 0x67. */
 	load_fixmap_gdt(cpu->id);
 	invalidate_tss_limit();
@@ -242,6 +245,8 @@ enum hw_result hw_enter(struct hw_cpu *cpu, struct hw_gpregs *regs, bool launch)
 	}
 	if (unlikely(cpu->guest != regs || cpu->dr6 != regs->dr6))
 		dr_load_guest(cpu, regs);
+	if (unlikely(READ_ONCE(cpu->nmi_seen)))
+		vtx_perf_to_guest(cpu);
 	if (native_read_cr2() != regs->cr2)
 		native_write_cr2(regs->cr2);
 	r = vtx_enter(regs, &cpu->host_rsp, launch);

@@ -12,6 +12,31 @@
  * registers, FPU ownership) can change before end puts the host's values back. An
  * interrupt that arrives meanwhile ends the guest's turn with an exit and is taken
  * after end.
+ *
+ * Who switches what. "entry, exit": the processor, by the VMCS ("Guest-State Area",
+ * "Host-State Area", "Loading Host State"), or by the MSR lists of core/msr.c ("VM-Exit
+ * Controls for MSRs").
+ *
+ *	general registers, CR2		enter.S, hw_enter()
+ *	RIP, RSP, RFLAGS, CR0, CR3, CR4	entry, exit; the host's CR3 (with its PCID) and CR4
+ *					are read in each bracket, for they are the task's
+ *	segments, FS and GS base	entry, exit; selectors of user space and LDTR, which an
+ *					exit can't load, by vtx_end()
+ *	GDTR's and TR's limits		vtx_end(): an exit leaves fixed ones; IDTR's is harmless
+ *	SYSENTER_*, PAT, EFER		entry, exit
+ *	STAR, LSTAR, CSTAR, FMASK,
+ *	KERNEL_GS_BASE, TSC_AUX		MSR lists
+ *	DR7, IA32_DEBUGCTL		entry; an exit clears them: the host's by vtx_end()
+ *	DR0-DR3, DR6			dr_load_guest(), dr_unload_guest(); the host's come back
+ *					where it has breakpoints on
+ *	FPU, SSE, XSAVE state		the kernel, around a run (linux/run.c)
+ *	XCR0, XSS			nobody: the guest's CR4.OSXSAVE stays 0, so it has neither
+ *					XSETBV nor what they would enable
+ *	PKRU				nobody: CR4.PKE stays 0
+ *	SPEC_CTRL			nobody: see mitigate.h
+ *	performance counters		perf.h
+ *	NMI, machine check		hw_after_exit()
+ *	external interrupts		stay pending until the caller turns interrupts on
  */
 #ifndef VMXCORE_HW_VTX_H
 #define VMXCORE_HW_VTX_H
@@ -34,6 +59,8 @@ struct hw_cpu {
 	struct hw_gpregs *guest;  /* whose debug registers the hardware holds, or NULL */
 	unsigned long dr[4], dr6; /* as loaded */
 	unsigned long debugctl;	  /* the host's IA32_DEBUGCTL */
+	bool perf_is_guest;	  /* performance counters are as guests have them */
+	bool nmi_seen;		  /* ... and may have been changed since */
 };
 
 struct hw_cpu *vtx_cpu(unsigned int cpu);

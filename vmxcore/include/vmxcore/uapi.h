@@ -80,8 +80,8 @@ struct vmxcore_create_vm {
 /*
  * Host memory that may be mapped into the guest: [address, address + size_bytes) of the
  * calling process. It is pinned at once, for writing and for long, and counts as the process's
- * locked memory (RLIMIT_MEMLOCK); what can't be pinned so (files of block devices, device memory, the
- * kernel's own) is -EFAULT or -EOPNOTSUPP. The pages stay until the slot goes, though the
+ * locked memory (RLIMIT_MEMLOCK); what can't be pinned so (files of block devices, device memory,
+ * the kernel's own) is -EFAULT or -EOPNOTSUPP. The pages stay until the slot goes, though the
  * process unmap them or end. Use a memfd sealed against shrinking, or hugetlb memory: then
  * the process and its guest go on seeing the same pages.
  * -EEXIST the number is taken, -ENOSPC max_slots_per_vm, -EPERM beyond RLIMIT_MEMLOCK, or
@@ -426,6 +426,9 @@ struct vmxcore_walk {
 	struct vmxcore_walk_ref refs[35];
 };
 
+#define VMXCORE_EVENT_DTLB_LOAD_MISSES (1u << 0)
+#define VMXCORE_EVENT_EPT_WALK_CYCLES (1u << 1)
+
 /* Needs no turn: also while the vCPU runs. count: room, and then how many there are. */
 struct vmxcore_vcpu_stats {
 	__u64 values; /* core's counters in the order of stats.def */
@@ -438,6 +441,10 @@ struct vmxcore_vcpu_stats {
 	__u32 pad;
 	__u64 vpid_generation, pool_generation;
 	__u32 pool_left, pool_limit;
+	__u32 events; /* VMXCORE_EVENT_*: the values that are observable */
+	__u32 pad2;
+	/* of the guest alone, while the processor's counters count it; else 0 */
+	__u64 dtlb_load_misses, ept_walk_cycles;
 };
 
 /* -ENODATA: it has never run. */

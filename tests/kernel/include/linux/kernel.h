@@ -3,7 +3,6 @@
 #ifndef KERNEL_KERNEL_H
 #define KERNEL_KERNEL_H
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,19 +12,21 @@
 #define PAGE_SHIFT 12
 #define PAGE_SIZE 4096ul
 
+/* With a message or without. */
+#define static_assert(what, ...) _Static_assert((what), "" __VA_ARGS__)
+
 #define BIT(n) (1ul << (n))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* Both of one type, as the kernel insists. */
-#define min(a, b)                                                        \
-	({                                                               \
-		__typeof__(a) min_a = (a);                               \
-		__typeof__(b) min_b = (b);                               \
-		static_assert(__builtin_types_compatible_p(              \
-				      __typeof__(min_a), __typeof__(min_b)), \
-			      "min() of two types");                     \
-		min_a < min_b ? min_a : min_b;                           \
+#define min(a, b)                                                                                 \
+	({                                                                                        \
+		__typeof__(a) min_a = (a);                                                        \
+		__typeof__(b) min_b = (b);                                                        \
+		static_assert(__builtin_types_compatible_p(__typeof__(min_a), __typeof__(min_b)), \
+			      "min() of two types");                                              \
+		min_a < min_b ? min_a : min_b;                                                    \
 	})
 #define min_t(type, a, b) min((type)(a), (type)(b))
 

@@ -30,7 +30,7 @@ void *xa_erase(struct xarray *xa, unsigned long number);
 /* The first entry from *number on, which becomes its number; NULL. */
 void *xa_find(struct xarray *xa, unsigned long *number);
 
-#define xa_for_each(xa, number, entry)                                          \
+#define xa_for_each(xa, number, entry) \
 	for ((number) = 0; ((entry) = xa_find((xa), &(number))) != NULL; (number)++)
 
 #endif
