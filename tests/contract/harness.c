@@ -374,9 +374,12 @@ uint64_t agent_new(struct contract *c, const struct engine_request *req)
 void agent_post(struct contract *c, uint64_t vm, enum agent_op what, uint64_t address,
 		uint32_t value)
 {
-	uint32_t words[4] = {++c->agent_seq, (uint32_t)what, (uint32_t)address, value};
+	const uint32_t words[3] = {(uint32_t)what, (uint32_t)address, value};
+	const uint32_t seq = ++c->agent_seq;
 
-	gpa_write(c, vm, AGENT_MAILBOX, words, sizeof(words));
+	/* The guest looks meanwhile: the word that it waits for comes last. */
+	gpa_write(c, vm, AGENT_MAILBOX + 4, words, sizeof(words));
+	gpa_write(c, vm, AGENT_MAILBOX, &seq, sizeof(seq));
 }
 
 uint32_t agent_wait(struct contract *c, uint64_t vm)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* test_engine_contract ENGINE [CASE]: every case against the engine of that name. */
+/*
+ * test_engine_contract ENGINE [CASE]...: the cases against the engine of that name; all, if
+ * none is named; -CASE leaves one out.
+ */
 #include "contract/cases.h"
 #include "contract/strict.h"
 
@@ -61,6 +64,21 @@ static void run_case(void **state)
 	r->k->run(&r->c);
 }
 
+/* What the command line says of a case. */
+static bool is_wanted(const char *name, char *const *words)
+{
+	bool named = false;
+
+	for (; *words; words++) {
+		if (**words == '-' && strcmp(*words + 1, name) == 0)
+			return false;
+		if (strcmp(*words, name) == 0)
+			return true;
+		named |= **words != '-';
+	}
+	return !named;
+}
+
 int main(int argc, char **argv)
 {
 	static struct CMUnitTest tests[CASES_MAX];
@@ -69,12 +87,12 @@ int main(int argc, char **argv)
 	size_t n = 0, i;
 
 	if (argc < 2) {
-		fprintf(stderr, "usage: %s ENGINE [CASE]\n", argv[0]);
+		fprintf(stderr, "usage: %s ENGINE [CASE | -CASE]...\n", argv[0]);
 		return 2;
 	}
 	for (i = 0; i < VMX_ARRAY_SIZE(lists); i++) {
 		for (k = lists[i]; k->name; k++) {
-			if (argc > 2 && strcmp(argv[2], k->name) != 0)
+			if (!is_wanted(k->name, argv + 2))
 				continue;
 			if (n == CASES_MAX)
 				return 2;

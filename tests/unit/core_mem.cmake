@@ -18,3 +18,4 @@ hvd_test(test_small_exec SOURCES unit/test_small_exec.c unit/mem_fixture.c LIBS 
   LABELS unit)
 hvd_test(test_as_pieces SOURCES unit/test_as_pieces.c unit/mem_fixture.c LIBS vmxcore_core vmxcore_plat_user
   LABELS unit TIMEOUT 300)
+hvd_test(test_copy SOURCES unit/test_copy.c LIBS vmxcore_core vmxcore_plat_user LABELS unit)

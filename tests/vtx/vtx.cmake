@@ -21,10 +21,13 @@ add_test(NAME vtx_boot
     ${CMAKE_CURRENT_BINARY_DIR}/vtx-boot ${VTX_KERNEL_DIR} ${PROJECT_BINARY_DIR}/guests)
 set_tests_properties(vtx_boot PROPERTIES LABELS vtx TIMEOUT 1200 SKIP_RETURN_CODE 77)
 
-# The engine over the module: the daemon, its command line and the contract's tests, in Bochs.
+# The engine over the module in Bochs: the daemon and its command line, and, in another boot, the
+# contract of all engines.
 add_executable(vtx_same vtx/same.c vtx/same_guests.c)
 target_link_libraries(vtx_same PRIVATE hvd_flags hvd_client)
-add_test(NAME vtx_engine
-  COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/vtx/run-engine ${PROJECT_SOURCE_DIR}
-    ${CMAKE_CURRENT_BINARY_DIR}/vtx-engine ${VTX_KERNEL_DIR} ${PROJECT_BINARY_DIR})
-set_tests_properties(vtx_engine PROPERTIES LABELS vtx TIMEOUT 1200 SKIP_RETURN_CODE 77)
+foreach(name engine contract)
+  add_test(NAME vtx_${name}
+    COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/vtx/run-engine ${PROJECT_SOURCE_DIR}
+      ${CMAKE_CURRENT_BINARY_DIR}/vtx-${name} ${VTX_KERNEL_DIR} ${PROJECT_BINARY_DIR} ${name})
+  set_tests_properties(vtx_${name} PROPERTIES LABELS vtx TIMEOUT 1200 SKIP_RETURN_CODE 77)
+endforeach()
