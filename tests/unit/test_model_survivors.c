@@ -192,6 +192,14 @@ static bool goes_by_exit(const struct scene *s, const struct op *op, unsigned id
 	       goes(&rules[R_TRANSITION], s, id, e);
 }
 
+static bool same(const struct tlb_entry *a, const struct tlb_entry *b)
+{
+	return a->linear == b->linear && a->host == b->host && a->gpa == b->gpa &&
+	       a->space == b->space && a->owner == b->owner && a->vpid == b->vpid &&
+	       a->pcid == b->pcid && a->shift == b->shift && a->guest_shift == b->guest_shift &&
+	       a->flags == b->flags;
+}
+
 static void judge(struct scene *s, const struct op *op, unsigned seed, struct seen *seen)
 {
 	uint64_t leaves_gone = 0;
@@ -211,7 +219,7 @@ static void judge(struct scene *s, const struct op *op, unsigned seed, struct se
 				complain(s, op, seed, id, e, "stayed");
 			if (!held && !leave)
 				complain(s, op, seed, id, e, "went");
-			if (held && memcmp(e, &s->after.entry[slot], sizeof(*e)) != 0)
+			if (held && !same(e, &s->after.entry[slot]))
 				complain(s, op, seed, id, e, "changed");
 			seen->went += leave;
 			seen->stayed += !leave;

@@ -42,7 +42,8 @@ struct op {
 	/* IN_GUEST: the instruction; whatever it names is in the scene. */
 	void (*step)(struct scene *s, const struct op *op, struct step *ret);
 	void (*run)(struct scene *s, const struct op *op); /* IN_ROOT */
-	/* What has to be so before: in the guest (VMM), once the caches are full. */
+	/* What has to be so before; once the caches are full, in the guest where it is the
+	 * guest's operation. */
 	void (*prepare)(struct scene *s);
 	enum fill fill;
 	bool needs_ept, small_ept; /* EPT on; the one of 4 KiB leaves */

@@ -188,6 +188,17 @@ static void run_vmcs(struct scene *s, const struct op *op)
 	assert_int_equal(hw_vmptrld(s->r.cpu, hpa(s->vmcs)), HW_SUCCEED);
 }
 
+/* VMfail: the checks of the controls come before anything is touched. */
+static void run_failing_entry(struct scene *s, const struct op *op)
+{
+	uint64_t pin = rig_get(&s->r, VMCS_PIN_CONTROLS);
+
+	(void)op;
+	rig_set(&s->r, VMCS_PIN_CONTROLS, 0);
+	assert_int_equal(hw_enter(s->r.cpu, &s->r.regs, true), HW_FAIL_VALID);
+	rig_set(&s->r, VMCS_PIN_CONTROLS, pin);
+}
+
 /* --- the table ------------------------------------------------------------------ */
 
 #define L64 CR4_PAE
@@ -213,6 +224,7 @@ const struct op survivor_ops[] = {
 	{.name = "VM exit", .where = EXIT, .cr4 = L64P},
 	{.name = "VM entry and exit of a legacy guest", .where = EXIT, .mode = LEGACY},
 
+	{ROOT_OP("VM entry that fails", R_NOTHING, run_failing_entry, 0)},
 	{ROOT_OP("VMXOFF", R_NOTHING, run_vmxoff, 0)},
 	{ROOT_OP("VMXON", R_NOTHING, run_vmxon, 0), .prepare = leave_vmx},
 	{ROOT_OP("VMCLEAR, VMPTRLD", R_NOTHING, run_vmcs, 0)},
