@@ -32,7 +32,8 @@ struct rule {
 };
 
 static const struct rule rules[] = {
-	/* "A VM entry or exit invalidates nothing" where VPID is on; so do others. */
+	/* VM entries and exits where VPID is on, VMXON, VMXOFF; EPT misconfigurations; whatever
+	 * faults, fails or exits instead of being done. */
 	[R_NOTHING] = {.name = "nothing"},
 
 	/* "Operations that Invalidate Cached Mappings" */
@@ -72,7 +73,7 @@ static const struct rule rules[] = {
 	[R_THIS_PCID] = {"MOV to CR4 (PAE, SMEP)", CURRENT, CURRENT, LIKE_OTHERS, LINEAR_TOO,
 			 EVERYTHING, EVERYTHING, NOTHING, NONE},
 	/* A global translation answers under the current PCID whichever it was made under: if
-	 * it stayed, the same access would fault again ("... will not recur"). */
+	 * it stayed, the same access would fault on it for ever. */
 	[R_PAGE_FAULT] = {"page fault", CURRENT, CURRENT, UNDER_ANY_PCID, LINEAR_TOO, ADDRESS,
 			  ADDRESS, NOTHING, NONE},
 	[R_VIOLATION] = {"EPT violation", CURRENT, CURRENT, UNDER_ANY_PCID, COMBINED_CURRENT,
