@@ -18,7 +18,7 @@
 
 #include "hw/model/processor.h"
 
-enum step_kind { STEP_READ, STEP_WRITE, STEP_RMW, STEP_FETCH, STEP_SPECIAL, STEP_NOP };
+enum step_kind { STEP_READ, STEP_WRITE, STEP_RMW, STEP_FETCH, STEP_SPECIAL, STEP_CALL, STEP_NOP };
 
 struct step {
 	enum step_kind kind;
@@ -27,6 +27,9 @@ struct step {
 	/* STEP_SPECIAL */
 	enum x86_special what;
 	struct x86_special_info info;
+	/* STEP_CALL: the test looks on, between two instructions of the guest */
+	void (*call)(void *ctx);
+	void *ctx;
 
 	/* what came of it */
 	enum x86_result result;

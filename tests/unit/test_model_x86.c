@@ -193,6 +193,10 @@ static enum x86_result run_step(struct x86_cpu *cpu, struct step *s)
 	s->ran = true;
 	if (s->kind == STEP_NOP)
 		return X86_OK;
+	if (s->kind == STEP_CALL) {
+		s->call(s->ctx);
+		return X86_OK;
+	}
 	cpu->state.insn_length = 3;
 	if (s->kind == STEP_SPECIAL) {
 		info = s->info;

@@ -14,13 +14,14 @@ static_assert(CORE_ES == 0 && CORE_CS == 1 && CORE_SS == 2 && CORE_DS == 3 && CO
 
 /* --- what has the same name on both sides ------------------------------------------------- */
 
-#define PLAIN_REGISTERS(X)                                                                        \
-	X(rip)                                                                                    \
-	X(rflags)                                                                                 \
-	X(cr0) X(cr3) X(cr4) X(dr7) X(efer) X(pat) X(star) X(lstar) X(cstar) X(fmask)             \
-		X(kernel_gs_base) X(tsc_aux) X(sysenter_cs) X(sysenter_esp) X(sysenter_eip)       \
-			X(gdtr_base) X(idtr_base) X(gdtr_limit) X(idtr_limit) X(interruptibility) \
-				X(activity)
+/* clang-format off */
+#define PLAIN_REGISTERS(X)                                                                       \
+	X(rip) X(rflags) X(cr0) X(cr3) X(cr4) X(dr7) X(efer) X(pat)                              \
+	X(star) X(lstar) X(cstar) X(fmask) X(kernel_gs_base) X(tsc_aux)                          \
+	X(sysenter_cs) X(sysenter_esp) X(sysenter_eip)                                           \
+	X(gdtr_base) X(idtr_base) X(gdtr_limit) X(idtr_limit)                                    \
+	X(interruptibility) X(activity)
+/* clang-format on */
 
 static void take_regs(struct core_regs *r, const struct vmxcore_regs *in)
 {

@@ -5,10 +5,12 @@
  * "Operations that Invalidate TLBs and Paging-Structure Caches"). Guest operations
  * act on the current VPID and, for combined mappings, under every EP4TA.
  *
- * Where the manual allows more to go than it demands, the least goes, except: an EPT
- * violation on a guest paging structure drops the combined mappings of the linear
- * address as one on the page itself does, so that a permission added without INVEPT
- * is seen by the next try.
+ * Where the manual allows more to go than it demands, the least goes, except that
+ *  - an EPT violation on a guest paging structure drops the combined mappings of the
+ *    linear address as one on the page itself does, so that a permission added without
+ *    INVEPT is seen by the next try;
+ *  - a page fault and an EPT violation drop global translations of the address that were
+ *    made under another PCID, for the next try would find them again.
  */
 #include "hw/model/processor.h"
 
@@ -69,7 +71,6 @@ void tlb_drop_mov_cr4(struct hw_cpu *cpu, uint64_t old, uint64_t value)
 	if (!whole) {
 		sel.by_pcid = true;
 		sel.pcid = cpu->mmu.tags.pcid;
-		sel.pcid_or_global = true;
 	}
 	tlb_drop(&cpu->tlb, &sel, DROPPED(mov_cr0_cr4));
 }
