@@ -275,7 +275,10 @@ static const struct {
 	int error;
 	const char *text;
 } failures[] = {
-	{"no VM", VMXCORE_CREATE_VM, 0, -ENOMEM, ""},
+	{"no VM", VMXCORE_CREATE_VM, 0, -ENOMEM, "the kernel is out of memory"},
+	{"KVM has VMX", VMXCORE_CREATE_VM, 0, -EBUSY, "in use by another hypervisor"},
+	{"KVM has VMX, what to do", VMXCORE_CREATE_VM, 0, -EBUSY, "stop its VMs"},
+	{"no VMX any more", VMXCORE_CREATE_VM, 0, -EIO, "VMXON failed"},
 	{"no CPUID", VMXCORE_SET_CPUID, 0, -ENOMEM, ""},
 	{"no EPTP", VMXCORE_VM_INFO, 0, -EFAULT, ""},
 	{"nothing pinned", VMXCORE_ADD_SLOT, 0, -EPERM, "LimitMEMLOCK="},

@@ -99,6 +99,7 @@ static inline uint64_t vmx_pointer(const void *p)
 void vmx_probe(struct engine_info *ret);
 /* Opens the device and asks it: 0 and a descriptor, or why not (the same as vmx_probe()). */
 int vmx_device_open(int *ret_fd, struct vmxcore_info *ret);
+void vmx_vm_error(int err, char *text, size_t size);
 void vmx_describe_device(const struct vmxcore_info *info, struct engine_info *ret);
 /* Bytes of RAM. */
 uint64_t vmx_host_memory(void);
