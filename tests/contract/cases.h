@@ -5,14 +5,10 @@
 
 #include "contract/harness.h"
 
-/* Large changes of mappings go in pieces: with progress, and cancelled where they are. Not
- * of all engines, and not one of engine.h's capabilities. */
-#define NEEDS_PIECES (UINT32_C(1) << 31)
-
 struct contract_case {
 	const char *name;
 	void (*run)(struct contract *c);
-	uint32_t needs; /* capabilities; an engine without them skips it */
+	uint32_t needs; /* capabilities, and NEEDS_*; an engine without them skips it */
 };
 
 extern const struct contract_case lifecycle_cases[], mapping_cases[], guest_cases[],

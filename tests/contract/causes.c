@@ -393,10 +393,10 @@ static void unimplemented(struct contract *c)
 const struct contract_case cause_cases[] = {
 	/* Who changes a mapping on which processor, and a pool of one VPID: soft's to choose. */
 	{"causes_of_changes", causes_of_changes, ENGINE_CAP_VPID | ENGINE_CAP_DETERMINISTIC},
-	{"causes_of_requests", causes_of_requests, ENGINE_CAP_VPID | ENGINE_CAP_TLB_STATS},
-	{"cause_of_paging", cause_of_paging, ENGINE_CAP_VPID | ENGINE_CAP_TLB_STATS},
-	{"recycled", recycled, ENGINE_CAP_VPID | ENGINE_CAP_DETERMINISTIC},
-	{"coalesced", coalesced, ENGINE_CAP_VPID | ENGINE_CAP_DETERMINISTIC},
+	{"causes_of_requests", causes_of_requests, ENGINE_CAP_VPID},
+	{"cause_of_paging", cause_of_paging, ENGINE_CAP_VPID},
+	{"recycled", recycled, ENGINE_CAP_VPID | NEEDS_MACHINE},
+	{"coalesced", coalesced, ENGINE_CAP_VPID | NEEDS_MACHINE},
 	{"unimplemented", unimplemented, ENGINE_CAP_TLB_STATS},
 	{NULL, NULL, 0},
 };
