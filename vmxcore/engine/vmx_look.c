@@ -184,9 +184,13 @@ int vmx_invalidate(struct vmm_vm *vm, const struct engine_invalidate_req *q, uin
 		   uint16_t vpid, uint32_t vcpu, struct engine_invalidated *out)
 {
 	struct vmxcore_invalidate i = {
-		.gva = q->gva, .kind = q->kind, .processor = processor, .vpid = vpid};
+		.gva = q->gva,
+		.kind = q->kind,
+		.processor = processor,
+		.vpid = vpid,
+		.vcpu = vcpu,
+	};
 
-	(void)vcpu;
 	(void)out;
 	return vmx_call(vmx_vm_of(vm)->fd, VMXCORE_INVALIDATE, &i);
 }
