@@ -220,6 +220,34 @@ static void homes(struct contract *c)
 	end(c, vm);
 }
 
+/* Wherever its processor is by now, a vCPU that floats is found there. */
+static void floating(struct contract *c)
+{
+	struct engine_request req = vm_request(), list = {.op = ENGINE_VPID_LIST};
+	const struct engine_invalidated *d;
+	const struct engine_vpid *v;
+	struct engine_event tags, ev;
+	uint32_t i;
+
+	req.u.create.processor[0] = ENGINE_ANY_PROCESSOR;
+	for (i = 0; i < 4; i++) {
+		list.vm = agent_new(c, &req);
+		agent_do(c, list.vm, AGENT_READ, TARGET, 0);
+		op_ok(c, list.vm, ENGINE_VM_PAUSE);
+		tags = call_ok(c, &list, NULL, 0);
+		v = tags.payload;
+		ev = invalidate(c, list.vm, ENGINE_INVVPID_SINGLE, 0);
+		if (ev.error.code)
+			fail_msg("VM %u: %s", i, ev.error.text);
+		d = ev.payload;
+		assert_int_equal(ev.payload_bytes, sizeof(*d));
+		assert_int_equal(d->processor, v->processor);
+		assert_int_equal(d->vpid, v->vpid);
+		engine_event_release(&ev);
+		engine_event_release(&tags);
+	}
+}
+
 static const struct {
 	struct engine_invalidate_req req;
 	int err;
@@ -577,6 +605,7 @@ const struct contract_case hand_cases[] = {
 	{"by_hand", by_hand, ENGINE_CAP_VPID},
 	{"pays", pays, ENGINE_CAP_UNSAFE_HOOKS | ENGINE_CAP_VPID},
 	{"homes", homes, ENGINE_CAP_VPID},
+	{"floating", floating, ENGINE_CAP_VPID},
 	{"bad_hand", bad_hand, 0},
 	{"registers", registers, 0},
 	{"first_rip", first_rip, 0},

@@ -163,7 +163,9 @@ void vmx_tag(struct vmm_vcpu *v, struct vmm_tag *ret)
 		ret->vpid = (uint16_t)s.vpid;
 		ret->valid = s.vpid_valid;
 		/* Where it is active; it may have been there, and be active nowhere now. */
-		ret->processor = s.processor < CORE_MAX_CPUS ? s.processor : b->processor;
+		if (s.processor < CORE_MAX_CPUS)
+			b->processor = s.processor;
+		ret->processor = b->processor;
 		ret->generation = s.vpid_generation;
 		ret->pool_generation = s.pool_generation;
 		ret->pool_left = s.pool_left;

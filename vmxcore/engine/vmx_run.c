@@ -68,9 +68,15 @@ static int go_elsewhere(struct vmx_vcpu *b)
 
 uint32_t vmx_processor(const struct vmm_vcpu *v)
 {
-	const struct vmx_vcpu *b = vmx_vcpu_of(v);
+	struct vmxcore_vcpu_stats s = {0};
+	struct vmx_vcpu *b = vmx_vcpu_of(v);
 
-	return b ? b->processor : v->home;
+	if (!b)
+		return v->home;
+	/* It may float without an exit that would say so; active nowhere, it is where it was. */
+	if (vmx_call(b->fd, VMXCORE_VCPU_STATS, &s) == 0 && s.processor < CORE_MAX_CPUS)
+		b->processor = s.processor;
+	return b->processor;
 }
 
 /* --- what a run comes to ----------------------------------------------------------------------
