@@ -176,7 +176,7 @@ static void cause_of_change(struct contract *c)
 	expect_invept(&r[0], ep4ta, 0, 0);
 	for (round = 0; round < 8; round++) {
 		remap(c, vm);
-		/* Before the guest's next answer; one that is on its way at entry may be seen later. */
+		/* Maybe at the entry after this. */
 		agent_do(c, vm, AGENT_READ, TARGET, 0);
 		do
 			n = take_records(c, vm, r);

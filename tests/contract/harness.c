@@ -375,6 +375,18 @@ uint64_t stat_of(struct contract *c, uint64_t vm, const char *name)
 	return sum;
 }
 
+void expect_same_counters(const struct engine_event *a, const struct engine_event *b)
+{
+	const struct engine_stat *x = a->payload, *y = b->payload;
+	size_t i;
+
+	assert_int_equal(a->payload_bytes, b->payload_bytes);
+	for (i = 0; i < a->payload_bytes / sizeof(*x); i++)
+		if (strcmp(x[i].name, y[i].name) != 0 || x[i].value != y[i].value)
+			fail_msg("%s: %lu and %lu", x[i].name, (unsigned long)x[i].value,
+				 (unsigned long)y[i].value);
+}
+
 struct engine_tlb_stats tlb_stats_of(struct contract *c, uint64_t vm, uint32_t vcpu)
 {
 	struct engine_request req = {.op = ENGINE_TLB_STATS, .vm = vm};

@@ -119,6 +119,8 @@ void apply_ok(struct contract *c, uint64_t vm, const struct engine_map_op *map_o
 
 /* Sum over vCPUs and processors of a counter of ENGINE_STATS; the case fails if there is none. */
 uint64_t stat_of(struct contract *c, uint64_t vm, const char *name);
+/* Of two replies to ENGINE_STATS: the same rows, with the same values. */
+void expect_same_counters(const struct engine_event *a, const struct engine_event *b);
 struct engine_tlb_stats tlb_stats_of(struct contract *c, uint64_t vm, uint32_t vcpu);
 
 /* --- the agent ----------------------------------------------------------------------------- */

@@ -196,19 +196,6 @@ static void walk_caches(struct contract *c)
 	walk_forecast(c, VMX_SIZE_1G);
 }
 
-/* All that is counted of the VM: the same rows, with the same values. */
-static void same_counters(const struct engine_event *a, const struct engine_event *b)
-{
-	const struct engine_stat *x = a->payload, *y = b->payload;
-	size_t i;
-
-	assert_int_equal(a->payload_bytes, b->payload_bytes);
-	for (i = 0; i < a->payload_bytes / sizeof(*x); i++)
-		if (strcmp(x[i].name, y[i].name) != 0 || x[i].value != y[i].value)
-			fail_msg("%s: %lu and %lu", x[i].name, (unsigned long)x[i].value,
-				 (unsigned long)y[i].value);
-}
-
 /* What a processor's own walk would have marked accessed and dirty is not marked. */
 static void check_unmarked(struct contract *c, uint64_t vm)
 {
@@ -247,7 +234,7 @@ static void no_trace(struct contract *c)
 				 refs);
 	counted[1] = call_ok(c, &st, NULL, 0);
 	after = tlb_stats_of(c, vm, 0);
-	same_counters(&counted[0], &counted[1]);
+	expect_same_counters(&counted[0], &counted[1]);
 	assert_memory_equal(&before, &after, sizeof(before));
 	assert_int_equal(walk(c, vm, OWN_BASE + 0x3000, ENGINE_PROT_R).tlb_level, 0);
 	check_unmarked(c, vm);

@@ -351,18 +351,23 @@ static struct engine_event counters(const char *name, uint32_t kinds)
 	return ev;
 }
 
-/* Exits that the guest causes by itself, however often it is interrupted. */
+/* What the guest causes by itself, however often it is interrupted. */
 static bool is_of_guest(const char *name)
 {
-	static const char *const names[] = {
-		"exit.io-instruction", "exit.cpuid", "exit.hlt", "exit.triple-fault", "io.in",
-		"io.out",	       "io.unclaimed", "console.bytes", "maps", "entries_written",
-		"memory.mapped_bytes", "memory.ept_table_bytes",
+	static const char *const begin[] = {
+		"exit.io-instruction",
+		"exit.triple-fault",
+		"io.",
+		"mmio.",
+		"emulate.",
+		"console.",
+		"memory.",
+		"maps",
 	};
 	size_t i;
 
-	for (i = 0; i < VMX_ARRAY_SIZE(names); i++)
-		if (strcmp(names[i], name) == 0)
+	for (i = 0; i < VMX_ARRAY_SIZE(begin); i++)
+		if (strncmp(begin[i], name, strlen(begin[i])) == 0)
 			return true;
 	return false;
 }
@@ -386,7 +391,7 @@ static void trace_touches_nothing(struct contract *c)
 				 (unsigned long)y[i].value);
 		compared++;
 	}
-	assert_true(compared >= 8);
+	assert_true(compared >= 12);
 	engine_event_release(&a);
 	engine_event_release(&b);
 }
