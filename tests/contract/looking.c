@@ -37,8 +37,8 @@ struct elf_file {
 	uint8_t code[16];
 };
 
-static uint64_t long_mode_guest(struct contract *c, uint64_t ept_page, const uint8_t *code,
-				size_t code_bytes)
+static uint64_t long_mode_guest(struct contract *c, uint64_t memory, uint64_t ept_page,
+				const uint8_t *code, size_t code_bytes)
 {
 	struct engine_request req = vm_request();
 	struct elf_file f = {
@@ -59,7 +59,7 @@ static uint64_t long_mode_guest(struct contract *c, uint64_t ept_page, const uin
 
 	memcpy(f.code, code, code_bytes);
 	/* All table pages and all data lie under EPT leaves of one size. */
-	req.u.create.memory_bytes = 2048 * MIB;
+	req.u.create.memory_bytes = memory;
 	req.u.create.ept_page_bytes = ept_page;
 	req.u.create.image_format = ENGINE_IMAGE_AUTO;
 	return vm_new(c, &req, &f, sizeof(f));
@@ -75,6 +75,7 @@ static void put_entry(struct contract *c, uint64_t vm, uint64_t at, uint64_t ent
 #define OWN_PD UINT64_C(0x301000)
 #define OWN_PT UINT64_C(0x302000)
 #define OWN_BASE (UINT64_C(1) << 39) /* PML4 entry 1 */
+#define ALL_PAIRS (2048 * MIB)	     /* memory behind all of them */
 
 static const struct {
 	uint64_t gva, gpa, page;
@@ -105,7 +106,7 @@ static void walk_references(struct contract *c)
 	size_t e, i;
 
 	for (e = 0; e < VMX_ARRAY_SIZE(ept); e++) {
-		uint64_t vm = long_mode_guest(c, ept[e], spin, sizeof(spin));
+		uint64_t vm = long_mode_guest(c, ALL_PAIRS, ept[e], spin, sizeof(spin));
 
 		own_tables(c, vm);
 		for (i = 0; i < VMX_ARRAY_SIZE(pairs); i++) {
@@ -157,7 +158,7 @@ static void walk_forecast(struct contract *c, uint64_t ept_page)
 		0x600000,
 		UINT64_C(0x40000000),
 	};
-	uint64_t vm = long_mode_guest(c, ept_page, code, sizeof(code)), before;
+	uint64_t vm = long_mode_guest(c, ALL_PAIRS, ept_page, code, sizeof(code)), before;
 	struct engine_tlb_stats s;
 	struct engine_walk w;
 	size_t i;
@@ -213,7 +214,7 @@ static void no_trace(struct contract *c)
 	/* 1: incl 0x400000; jmp 1b */
 	static const uint8_t count[] = {0xff, 0x04, 0x25, 0, 0, 0x40, 0, 0xeb, 0xf7};
 	const bool sees = contract_has(c, ENGINE_CAP_TLB_STATS);
-	uint64_t vm = long_mode_guest(c, VMX_SIZE_4K, count, sizeof(count));
+	uint64_t vm = long_mode_guest(c, 16 * MIB, VMX_SIZE_4K, count, sizeof(count));
 	struct engine_request st = {.op = ENGINE_STATS, .vm = vm};
 	struct engine_tlb_stats before, after;
 	struct engine_event counted[2];
