@@ -125,7 +125,9 @@ static void describe_entry(struct call *c, const struct engine_tlb_entry *in,
 	};
 	if (vm) {
 		PROTO_SET(out, vm, vm);
-		PROTO_SET(out, vcpu, in->vcpu);
+		/* Guest-physical mappings are the VM's, and none of its vCPUs'. */
+		if (in->vcpu != UINT32_MAX)
+			PROTO_SET(out, vcpu, in->vcpu);
 	}
 }
 

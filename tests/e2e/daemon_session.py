@@ -140,6 +140,9 @@ class Session(unittest.TestCase):
         self.assertEqual(entries["total"], len(entries["entries"]))
         mine = [e for e in entries["entries"] if e["vm"] == "demo"]
         self.assertTrue(mine)
+        # guest-physical mappings are the VM's, and none of its vCPUs'
+        for e in mine:
+            self.assertEqual(e["vcpu"], None if e["structure"] == "gpa" else 0, e)
         page = c.call("tlb.entries", processor=stats[0]["processor"], max=1)
         self.assertEqual(page["entries"], entries["entries"][:1])
         self.assertEqual(page["next_skip"], 1)

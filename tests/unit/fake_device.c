@@ -23,6 +23,7 @@ static struct {
 	unsigned exits_left;
 	bool exit_at_kick;
 	uint32_t kick_reason;
+	uint32_t events;
 } dev = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* --- descriptors ------------------------------------------------------------------------ */
@@ -149,6 +150,11 @@ static long do_ioctl(int fd, unsigned long cmd, void *arg)
 		*(struct vmxcore_vm_info *)arg =
 			(struct vmxcore_vm_info){.eptp = 0x1000 | 0x5e, .table_bytes = 4096};
 		return 0;
+	case VMXCORE_VCPU_STATS:
+		((struct vmxcore_vcpu_stats *)arg)->events = dev.events;
+		((struct vmxcore_vcpu_stats *)arg)->dtlb_load_misses = 100;
+		((struct vmxcore_vcpu_stats *)arg)->ept_walk_cycles = 7000;
+		return 0;
 	case VMXCORE_GET_REGS:
 		memcpy(arg, &dev.regs, sizeof(dev.regs));
 		return 0;
@@ -273,6 +279,13 @@ void fake_device_await_runs(unsigned runs)
 	pthread_mutex_lock(&dev.lock);
 	while (dev.counts.runs < runs)
 		pthread_cond_wait(&dev.changed, &dev.lock);
+	pthread_mutex_unlock(&dev.lock);
+}
+
+void fake_device_events(uint32_t events)
+{
+	pthread_mutex_lock(&dev.lock);
+	dev.events = events;
 	pthread_mutex_unlock(&dev.lock);
 }
 

@@ -46,6 +46,8 @@ void fake_device_generations(const uint64_t *generations);
 void fake_device_exits(const struct vmxcore_run *exits, unsigned count);
 /* A run that is kicked ends with this reason (VMXCORE_EXIT_*), not with -EINTR. */
 void fake_device_exit_at_kick(uint32_t reason);
+/* Of each vCPU's 100 misses and 7000 cycles of walks, those of these bits can be observed. */
+void fake_device_events(uint32_t events);
 /* Until VMXCORE_RUN has been called so often. */
 void fake_device_await_runs(unsigned runs);
 struct fake_counts fake_device_counts(void);

@@ -275,7 +275,10 @@ static const struct {
 	int error;
 	const char *text;
 } failures[] = {
-	{"no VM", VMXCORE_CREATE_VM, 0, -ENOMEM, ""},
+	{"no VM", VMXCORE_CREATE_VM, 0, -ENOMEM, "the kernel is out of memory"},
+	{"KVM has VMX", VMXCORE_CREATE_VM, 0, -EBUSY, "in use by another hypervisor"},
+	{"KVM has VMX, what to do", VMXCORE_CREATE_VM, 0, -EBUSY, "stop its VMs"},
+	{"no VMX any more", VMXCORE_CREATE_VM, 0, -EIO, "VMXON failed"},
 	{"no CPUID", VMXCORE_SET_CPUID, 0, -ENOMEM, ""},
 	{"no EPTP", VMXCORE_VM_INFO, 0, -EFAULT, ""},
 	{"nothing pinned", VMXCORE_ADD_SLOT, 0, -EPERM, "LimitMEMLOCK="},
@@ -624,6 +627,51 @@ static void generations_are_told(void **state)
 	assert_int_equal(fake_device_counts().open, 0);
 }
 
+/* --- the processor's own counters ------------------------------------------------------------ */
+
+/* -1: null. */
+static int64_t counter(struct engine *e, uint64_t vm, const char *name)
+{
+	const struct engine_request req = {.op = ENGINE_STATS, .vm = vm};
+	const struct engine_stat *s;
+	struct engine_event ev;
+	int64_t value = -2;
+
+	assert_int_equal(engine_submit(e, &req, NULL, 0, NULL, 0), 0);
+	ev = await(e, ENGINE_EVENT_COMPLETION);
+	assert_int_equal(ev.error.code, 0);
+	s = ev.payload;
+	for (size_t i = 0; i < ev.payload_bytes / sizeof(*s); i++)
+		if (strcmp(s[i].name, name) == 0)
+			value = s[i].observable ? (int64_t)s[i].value : -1;
+	engine_event_release(&ev);
+	if (value == -2)
+		fail_msg("there is no counter %s", name);
+	return value;
+}
+
+/* They go on over starts, which make the module's vCPUs anew; what can't be seen is null. */
+static void events_are_counted_where_they_can_be(void **state)
+{
+	struct engine *e = open_good(NULL);
+	uint64_t vm = create(e, 1, ENGINE_ANY_PROCESSOR).vm;
+
+	(void)state;
+	assert_int_equal(counter(e, vm, "hw.dtlb_load_misses"), -1);
+	assert_int_equal(counter(e, vm, "hw.ept_walk_cycles"), -1);
+	fake_device_events(VMXCORE_EVENT_DTLB_LOAD_MISSES);
+	assert_int_equal(counter(e, vm, "hw.dtlb_load_misses"), 100);
+	assert_int_equal(counter(e, vm, "hw.ept_walk_cycles"), -1);
+	for (int64_t starts = 1; starts <= 3; starts++) {
+		assert_int_equal(op(e, vm, ENGINE_VM_START).error.code, 0);
+		assert_int_equal(counter(e, vm, "hw.dtlb_load_misses"), 100 * starts);
+		assert_int_equal(op(e, vm, ENGINE_VM_STOP).error.code, 0);
+	}
+	fake_device_events(0);
+	engine_close(e);
+	assert_int_equal(fake_device_counts().misused, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -641,6 +689,7 @@ int main(void)
 		cmocka_unit_test(what_is_held_is_looked_at_again),
 		cmocka_unit_test(an_offline_processor_holds_nothing),
 		cmocka_unit_test(generations_are_told),
+		cmocka_unit_test(events_are_counted_where_they_can_be),
 	};
 
 	return cmocka_run_group_tests_name("vmx", tests, NULL, NULL);

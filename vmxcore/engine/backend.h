@@ -68,6 +68,9 @@ struct backend {
 
 	/* From vm->config, with what CPUID answers (x86/). */
 	int (*vm_open)(struct vmm_vm *vm);
+	/* What an error of vm_open() means here, and what to do about it; *text stays where it is
+	 * no more than its name. NULL: it never is. */
+	void (*vm_error)(int err, char *text, size_t size);
 	/* Its vCPUs are closed; its slots are closed after it. Nobody else has the VM any more:
 	 * for this, for vcpu_close() and for the slots' end the lock is not held. */
 	void (*vm_close)(struct vmm_vm *vm);

@@ -6,6 +6,7 @@
 #include "x86/x86.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define MEMORY_MIN (UINT64_C(1) << 20)
@@ -111,13 +112,19 @@ int vmm_cpuid(struct core_cpuid_entry ret[CORE_MAX_CPUID_ENTRIES], size_t *ret_c
 	return 0;
 }
 
-static int open_vm(struct vmm *s, struct vmm_vm *vm)
+static int open_vm(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply)
 {
+	char why[ENGINE_TEXT_LEN];
 	int err = s->backend->vm_open(vm);
 
-	if (!err)
+	if (!err) {
 		s->table_bytes += s->backend->table_bytes(vm);
-	return err;
+		return 0;
+	}
+	snprintf(why, sizeof(why), "%s", strerrordesc_np(-err));
+	if (s->backend->vm_error)
+		s->backend->vm_error(err, why, sizeof(why));
+	return vmm_fail(reply, err, ENGINE_FIELD_NONE, 0, "%s", why);
 }
 
 static uint32_t least_loaded(const struct vmm *s)
@@ -189,7 +196,7 @@ static int make_ram(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply)
 
 static int make(struct vmm *s, struct vmm_vm *vm, struct vmm_reply *reply)
 {
-	int err = open_vm(s, vm);
+	int err = open_vm(s, vm, reply);
 
 	if (!err)
 		err = make_ram(s, vm, reply);

@@ -148,6 +148,7 @@ const struct backend backend_vmx = {
 	.cmpxchg = vmx_cmpxchg,
 	.code = vmx_code,
 
+	.vm_error = vmx_vm_error,
 	.slot_open = vmx_slot_open,
 	.slot_populate = vmx_slot_populate,
 	.slot_close = vmx_slot_close,

@@ -35,6 +35,9 @@ struct vmx_vm {
 	uint32_t stale; /* atomic: slots' mapped_bytes are out of date */
 };
 
+/* What the processor's counters may tell of a guest: bit n of VMXCORE_VCPU_STATS's events. */
+#define VMX_EVENTS 2u
+
 /* Behind struct vmm_vcpu. */
 struct vmx_vcpu {
 	struct vmm_vcpu *vcpu;
@@ -51,6 +54,7 @@ struct vmx_vcpu {
 	uint32_t bound;	    /* its thread is; VMX_DEV_ANY */
 	uint32_t lost;	    /* processors out of VMX operation that it met, one after the other */
 	char field[24];	    /* the register that VMXCORE_SET_REGS refused last */
+	uint64_t past_events[VMX_EVENTS]; /* of those before the last renewal */
 };
 
 /* Behind struct vmm_slot. */
@@ -98,6 +102,7 @@ static inline uint64_t vmx_pointer(const void *p)
 void vmx_probe(struct engine_info *ret);
 /* Opens the device and asks it: 0 and a descriptor, or why not (the same as vmx_probe()). */
 int vmx_device_open(int *ret_fd, struct vmxcore_info *ret);
+void vmx_vm_error(int err, char *text, size_t size);
 void vmx_describe_device(const struct vmxcore_info *info, struct engine_info *ret);
 /* Bytes of RAM. */
 uint64_t vmx_host_memory(void);
@@ -165,6 +170,8 @@ void vmx_as_stats(struct vmm_vm *vm, struct core_stats *ret);
 void vmx_vcpu_stats(struct vmm_vcpu *v, struct core_stats *ret,
 		    uint64_t ret_exits[VMX_EXIT_REASONS]);
 void vmx_more_vcpu_stats(struct stat_list *l, struct vmm_vcpu *v);
+/* The vCPU that the module has is about to go: its events are kept. */
+void vmx_keep_events(struct vmx_vcpu *b);
 void vmx_processor_stats(struct stat_list *l, struct vmm *s, uint32_t processor);
 uint32_t vmx_invalidations(const struct vmm *s);
 int vmx_invalidate(struct vmm_vm *vm, const struct engine_invalidate_req *q, uint32_t processor,

@@ -108,10 +108,49 @@ void vmx_vcpu_stats(struct vmm_vcpu *v, struct core_stats *ret,
 	(void)vmx_call(vmx_vcpu_of(v)->fd, VMXCORE_VCPU_STATS, &s);
 }
 
-/* What only a software processor can count. */
+static const struct {
+	const char *name, *unit;
+	uint32_t bit;
+} events[VMX_EVENTS] = {
+	{"dtlb_load_misses", "misses", VMXCORE_EVENT_DTLB_LOAD_MISSES},
+	{"ept_walk_cycles", "cycles", VMXCORE_EVENT_EPT_WALK_CYCLES},
+};
+
+/* What the processor counts of the guest, if it does: a bit for each that is observable. */
+static uint32_t read_events(const struct vmx_vcpu *b, uint64_t ret[VMX_EVENTS])
+{
+	struct vmxcore_vcpu_stats s = {0};
+
+	if (vmx_call(b->fd, VMXCORE_VCPU_STATS, &s) != 0)
+		return 0;
+	ret[0] = s.dtlb_load_misses;
+	ret[1] = s.ept_walk_cycles;
+	return s.events;
+}
+
+void vmx_keep_events(struct vmx_vcpu *b)
+{
+	uint64_t values[VMX_EVENTS];
+	uint32_t seen = read_events(b, values), i;
+
+	for (i = 0; i < VMX_EVENTS; i++)
+		if (seen & events[i].bit)
+			b->past_events[i] += values[i];
+}
+
+/* The processor's own counters, and what only a software processor can count. */
 void vmx_more_vcpu_stats(struct stat_list *l, struct vmm_vcpu *v)
 {
-	(void)v;
+	const struct vmx_vcpu *b = vmx_vcpu_of(v);
+	uint64_t values[VMX_EVENTS];
+	uint32_t seen = read_events(b, values), i;
+
+	for (i = 0; i < VMX_EVENTS; i++)
+		if (seen & events[i].bit)
+			stat_add(l, "hw.", events[i].name, events[i].unit,
+				 b->past_events[i] + values[i]);
+		else
+			stat_add_null(l, "hw.", events[i].name, events[i].unit);
 #define TLB_STAT(name, unit, doc) stat_add_null(l, "tlb.", #name, unit);
 #include <vmxcore/tlb_stats.def>
 #undef TLB_STAT

@@ -167,6 +167,17 @@ static int look(int *ret_fd, struct vmxcore_info *info, struct engine_info *why)
 	return err;
 }
 
+/* The module enters VMX operation with the first VM: what refuses that is as when it is asked. */
+void vmx_vm_error(int err, char *text, size_t size)
+{
+	size_t i;
+
+	for (i = 0; i < VMX_ARRAY_SIZE(no_info); i++)
+		if (no_info[i].err == err)
+			snprintf(text, size, "%s%s%s", no_info[i].reason,
+				 no_info[i].advice[0] ? ": " : "", no_info[i].advice);
+}
+
 int vmx_device_open(int *ret_fd, struct vmxcore_info *ret)
 {
 	struct engine_info why;

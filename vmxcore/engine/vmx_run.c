@@ -309,8 +309,10 @@ int vmx_vcpu_renew(struct vmm_vcpu *v)
 	int err = 0;
 
 	vmx_vcpu_hold(v);
-	if (b->fd >= 0)
+	if (b->fd >= 0) {
+		vmx_keep_events(b);
 		vmx_dev->close(b->fd);
+	}
 	b->io_due = false;
 	b->fd = create(v);
 	if (b->fd < 0) {

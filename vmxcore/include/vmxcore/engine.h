@@ -385,8 +385,8 @@ struct engine_tlb_entries_req {
 
 struct engine_tlb_entry {
 	uint64_t linear, host, ep4ta, page_bytes;
-	uint64_t vm; /* 0: not a known VM's tag */
-	uint32_t vcpu;
+	uint64_t vm;   /* 0: not a known VM's tag */
+	uint32_t vcpu; /* UINT32_MAX: the VM's, and none of its vCPUs' */
 	uint16_t vpid, pcid;
 	uint8_t structure, level, global, dirty;
 	uint8_t read, write, exec, user;
