@@ -2,6 +2,7 @@
 #include "contract/harness.h"
 
 #include "contract/guests.h"
+#include "contract/strict.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -41,6 +42,33 @@ void contract_close(struct contract *c)
 bool contract_has(const struct contract *c, uint32_t capabilities)
 {
 	return (c->info.capabilities & capabilities) == capabilities;
+}
+
+/* Engines that make large changes in one piece. */
+static bool has_pieces(const struct contract *c)
+{
+	static const char *const without[] = {STRICT_NAME, "vmx"};
+	size_t i;
+
+	for (i = 0; i < VMX_ARRAY_SIZE(without); i++)
+		if (strcmp(without[i], c->name) == 0)
+			return false;
+	return true;
+}
+
+/* Real hardware is as it is. */
+static bool has_machine(const struct contract *c)
+{
+	return contract_hardware || strcmp(c->name, "vmx") != 0;
+}
+
+bool contract_meets(const struct contract *c, uint32_t needs)
+{
+	if ((needs & NEEDS_PIECES) && !has_pieces(c))
+		return false;
+	if ((needs & NEEDS_MACHINE) && !has_machine(c))
+		return false;
+	return contract_has(c, needs & ~(NEEDS_PIECES | NEEDS_MACHINE));
 }
 
 void expect_reached(const struct contract *c, const struct engine_change *ch)
@@ -345,6 +373,18 @@ uint64_t stat_of(struct contract *c, uint64_t vm, const char *name)
 	if (!found)
 		fail_msg("no counter %s", name);
 	return sum;
+}
+
+void expect_same_counters(const struct engine_event *a, const struct engine_event *b)
+{
+	const struct engine_stat *x = a->payload, *y = b->payload;
+	size_t i;
+
+	assert_int_equal(a->payload_bytes, b->payload_bytes);
+	for (i = 0; i < a->payload_bytes / sizeof(*x); i++)
+		if (strcmp(x[i].name, y[i].name) != 0 || x[i].value != y[i].value)
+			fail_msg("%s: %lu and %lu", x[i].name, (unsigned long)x[i].value,
+				 (unsigned long)y[i].value);
 }
 
 struct engine_tlb_stats tlb_stats_of(struct contract *c, uint64_t vm, uint32_t vcpu)

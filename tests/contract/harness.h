@@ -62,6 +62,16 @@ extern void (*contract_hardware)(const struct engine_config *cfg);
 /* Closing fails the case when pages are left (the engine says so by itself). */
 void contract_close(struct contract *c);
 bool contract_has(const struct contract *c, uint32_t capabilities);
+
+/*
+ * What some cases need besides capabilities, and not all engines have.
+ * PIECES: large changes of mappings go in pieces, with progress, and cancelled where they are.
+ * MACHINE: how many processors and VPIDs there are is the configuration's to say.
+ */
+#define NEEDS_PIECES (UINT32_C(1) << 31)
+#define NEEDS_MACHINE (UINT32_C(1) << 30)
+/* Capabilities and NEEDS_*. */
+bool contract_meets(const struct contract *c, uint32_t needs);
 /*
  * Processors that an invalidation of a VM with one vCPU concerned: one, at once; or where
  * it may have moved, and be between two runs, one or more, now or later.
@@ -109,6 +119,8 @@ void apply_ok(struct contract *c, uint64_t vm, const struct engine_map_op *map_o
 
 /* Sum over vCPUs and processors of a counter of ENGINE_STATS; the case fails if there is none. */
 uint64_t stat_of(struct contract *c, uint64_t vm, const char *name);
+/* Of two replies to ENGINE_STATS: the same rows, with the same values. */
+void expect_same_counters(const struct engine_event *a, const struct engine_event *b);
 struct engine_tlb_stats tlb_stats_of(struct contract *c, uint64_t vm, uint32_t vcpu);
 
 /* --- the agent ----------------------------------------------------------------------------- */

@@ -452,6 +452,36 @@ static void big_map_cancel(struct contract *c)
 	check_alive(c, vm);
 }
 
+/* Cancelled or not, whole or in pieces: all of a change holds, or nothing. */
+static void big_whole(struct contract *c)
+{
+	uint64_t vm = with_big_slot(c, big_of(c)), mapped, tables, before, token;
+	struct engine_map_op ops[] = {map_big, unmap_big};
+	struct seen seen = {0};
+	size_t i;
+	int err;
+
+	look(c, vm, &mapped, &before);
+	for (i = 0; i < 6; i++) {
+		struct engine_map_op *o = &ops[i % 2];
+		bool is_map = o->kind == ENGINE_MAP;
+
+		o->size_bytes = big_of(c);
+		token = post_apply(c, vm, o);
+		/* At once, and when it may be under way, or done. */
+		usleep(i * 5000);
+		engine_cancel(c->engine, token);
+		err = wait_for(c, &seen, token).error.code;
+		assert_true(err == 0 || err == -ECANCELED);
+		look(c, vm, &mapped, &tables);
+		assert_int_equal(mapped, (err == 0) == is_map ? o->size_bytes : 0);
+		assert_int_equal(tables == before, mapped == 0);
+		if (err)
+			apply_ok(c, vm, o, 0, NULL);
+	}
+	check_alive(c, vm);
+}
+
 /* Whole or in pieces: requests behind it wait, others do not; another is under way at the end. */
 static void big_map_beside(struct contract *c)
 {
@@ -459,16 +489,22 @@ static void big_map_beside(struct contract *c)
 	uint64_t vm = with_big_slot(c, big_of(c)), other = agent_new(c, &req), tokens[2], mapped,
 		 tables, before;
 	struct engine_map_op map = map_big, unmap = unmap_big;
+	struct engine_change dry;
 	struct seen seen = {0};
 
 	map.size_bytes = unmap.size_bytes = big_of(c);
 	look(c, vm, &mapped, &before);
+	apply_ok(c, vm, &map, ENGINE_CHANGE_DRY_RUN, &dry);
+	look(c, vm, &mapped, &tables);
+	assert_true(mapped == 0 && tables == before);
+	assert_int_equal(dry.entries_written, map.size_bytes / 4096);
 	tokens[0] = post_apply(c, vm, &map);
 	tokens[1] = post_op(c, vm, ENGINE_VM_INFO);
 	wait_for(c, &seen, tokens[1]);
 	check_order(&seen, 0, tokens, VMX_ARRAY_SIZE(tokens));
 	look(c, vm, &mapped, &tables);
-	assert_true(mapped == map.size_bytes && tables > before);
+	assert_int_equal(mapped, map.size_bytes);
+	assert_int_equal(tables - before, (dry.tables_allocated - dry.tables_freed) * 4096);
 	check_alive(c, other);
 	assert_int_equal(apply(c, vm, &map, 0, NULL, NULL), -EEXIST);
 	look(c, vm, &mapped, &before);
@@ -485,7 +521,7 @@ static void close_while_mapping(struct contract *c)
 	contract_close(c);
 }
 
-/* Its tables are built and freed in pieces, too. */
+/* Its tables are built and freed beside all else, too. */
 static void big_vm(struct contract *c)
 {
 	struct engine_request req = vm_request();
@@ -494,7 +530,7 @@ static void big_vm(struct contract *c)
 	int fd = big_image();
 	uint64_t token;
 
-	req.u.create.memory_bytes = BIG;
+	req.u.create.memory_bytes = contract_meets(c, NEEDS_PIECES) ? BIG : big_of(c);
 	req.u.create.ept_page_bytes = 4096;
 	req.u.create.has_image = 1;
 	/* The file's part is told first, then the tables'. */
@@ -577,10 +613,12 @@ const struct contract_case job_cases[] = {
 	{"slot_cancel", slot_cancel, 0},
 	{"cancel_unknown", cancel_unknown, 0},
 	{"big_map_beside", big_map_beside, 0},
+	{"big_whole", big_whole, 0},
+	/* With progress, and cancelled at a time that it tells: the two above without. */
 	{"big_map", big_map, NEEDS_PIECES},
 	{"big_map_cancel", big_map_cancel, NEEDS_PIECES},
 	{"close_while_mapping", close_while_mapping, NEEDS_PIECES},
-	{"big_vm", big_vm, NEEDS_PIECES},
+	{"big_vm", big_vm, 0},
 	{"close_with_jobs", close_with_jobs, 0},
 	{"shared_image", shared_image, 0},
 	{"image_before_start", image_before_start, 0},

@@ -4,7 +4,6 @@
  * none is named; -CASE leaves one out.
  */
 #include "contract/cases.h"
-#include "contract/strict.h"
 
 #include <stdio.h>
 
@@ -14,9 +13,6 @@ static const struct contract_case *const lists[] = {
 	lifecycle_cases, mapping_cases, guest_cases,	  looking_cases, request_cases, space_cases,
 	hand_cases,	 trace_cases,	trace_life_cases, input_cases,	 cause_cases,	job_cases,
 };
-
-/* Engines that make large changes in one piece. */
-static const char *const without_pieces[] = {STRICT_NAME, "vmx"};
 
 struct run {
 	const struct contract_case *k;
@@ -43,23 +39,11 @@ static int close_engine(void **state)
 	return 0;
 }
 
-static bool has_pieces(const struct contract *c)
-{
-	size_t i;
-
-	for (i = 0; i < VMX_ARRAY_SIZE(without_pieces); i++)
-		if (strcmp(without_pieces[i], c->name) == 0)
-			return false;
-	return true;
-}
-
 static void run_case(void **state)
 {
 	struct run *r = *state;
 
-	if (!contract_has(&r->c, r->k->needs & ~NEEDS_PIECES))
-		skip();
-	if ((r->k->needs & NEEDS_PIECES) && !has_pieces(&r->c))
+	if (!contract_meets(&r->c, r->k->needs))
 		skip();
 	r->k->run(&r->c);
 }

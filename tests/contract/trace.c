@@ -351,18 +351,47 @@ static struct engine_event counters(const char *name, uint32_t kinds)
 	return ev;
 }
 
+/* What the guest causes by itself, however often it is interrupted. */
+static bool is_of_guest(const char *name)
+{
+	static const char *const begin[] = {
+		"exit.io-instruction",
+		"exit.triple-fault",
+		"io.",
+		"mmio.",
+		"emulate.",
+		"console.",
+		"memory.",
+		"maps",
+	};
+	size_t i;
+
+	for (i = 0; i < VMX_ARRAY_SIZE(begin); i++)
+		if (strncmp(begin[i], name, strlen(begin[i])) == 0)
+			return true;
+	return false;
+}
+
 /* Looking changes nothing: exits, walks, hits and retired instructions are the same. */
 static void trace_touches_nothing(struct contract *c)
 {
 	struct engine_event a = counters(c->name, 0), b = counters(c->name, ALL_KINDS);
+	const bool exact = contract_has(c, ENGINE_CAP_DETERMINISTIC);
 	const struct engine_stat *x = a.payload, *y = b.payload;
-	size_t i;
+	size_t i, compared = 0;
 
 	assert_int_equal(a.payload_bytes, b.payload_bytes);
-	for (i = 0; i < a.payload_bytes / sizeof(*x); i++)
-		if (strcmp(x[i].name, y[i].name) != 0 || x[i].value != y[i].value)
+	for (i = 0; i < a.payload_bytes / sizeof(*x); i++) {
+		assert_string_equal(x[i].name, y[i].name);
+		assert_int_equal(x[i].observable, y[i].observable);
+		if (!exact && !is_of_guest(x[i].name))
+			continue;
+		if (x[i].value != y[i].value)
 			fail_msg("%s: %lu and %lu", x[i].name, (unsigned long)x[i].value,
 				 (unsigned long)y[i].value);
+		compared++;
+	}
+	assert_true(compared >= 12);
 	engine_event_release(&a);
 	engine_event_release(&b);
 }
@@ -372,6 +401,6 @@ const struct contract_case trace_cases[] = {
 	{"trace_counts", trace_counts, 0},
 	{"trace_loss", trace_loss, 0},
 	{"trace_deterministic", trace_deterministic, ENGINE_CAP_DETERMINISTIC},
-	{"trace_touches_nothing", trace_touches_nothing, ENGINE_CAP_DETERMINISTIC},
+	{"trace_touches_nothing", trace_touches_nothing, 0},
 	{NULL, NULL, 0},
 };

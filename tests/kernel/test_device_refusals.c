@@ -144,7 +144,7 @@ static const struct refusal refusals[] = {
 	FIELD(SET_CPUID, vmxcore_cpuid, entries, BAD_POINTER, EFAULT),
 	FIELD(INVALIDATE, vmxcore_invalidate, kind, 6, EINVAL),
 	FIELD(INVALIDATE, vmxcore_invalidate, kind, UINT32_MAX, EINVAL),
-	FIELD(INVALIDATE, vmxcore_invalidate, pad, 1, EINVAL),
+	FIELD(INVALIDATE, vmxcore_invalidate, vcpu, 64, EINVAL),
 	FIELD(INVALIDATE, vmxcore_invalidate, vpid, 65536, EINVAL),
 	FIELD(INVALIDATE, vmxcore_invalidate, processor, 2, ENODEV),
 	FIELD(INVALIDATE, vmxcore_invalidate, processor, UINT32_MAX, ENODEV),

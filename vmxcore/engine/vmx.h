@@ -18,9 +18,12 @@
 struct vmx {
 	int fd; /* the device */
 	struct vmxcore_info info;
-	bool fewer;	 /* processors than there are: each vCPU stays on its home */
-	uint32_t traced; /* VMs that are traced now */
-	size_t objects;	 /* VMs, vCPUs and slots that are open */
+	bool fewer;	    /* processors than there are: each vCPU stays on its home */
+	uint32_t traced;    /* VMs that are traced now */
+	size_t objects;	    /* VMs, vCPUs and slots that are open */
+	uint32_t running;   /* vCPUs that may run. Atomic */
+	bool look_due;	    /* for new generations of VPIDs; the machine's thread's */
+	uint64_t looked_ms; /* when that was done last, CLOCK_MONOTONIC */
 };
 
 /* Behind struct vmm_vm. */

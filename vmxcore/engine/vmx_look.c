@@ -2,10 +2,15 @@
 /* Walks, counters, tags, traces, and invalidations by hand. */
 #include "engine/vmx.h"
 
+#include "plat/atomic.h"
+
 #include <assert.h>
+#include <time.h>
 
 /* While some VM is traced, new records are looked for this often; nothing announces them. */
 #define TRACE_POLL_MS 20
+/* While some vCPU may run, new generations of VPIDs are. */
+#define VPID_POLL_MS 500
 
 /* --- walks ------------------------------------------------------------------------------ */
 
@@ -202,7 +207,9 @@ void vmx_tag(struct vmm_vcpu *v, struct vmm_tag *ret)
 		ret->vpid = (uint16_t)s.vpid;
 		ret->valid = s.vpid_valid;
 		/* Where it is active; it may have been there, and be active nowhere now. */
-		ret->processor = s.processor < CORE_MAX_CPUS ? s.processor : b->processor;
+		if (s.processor < CORE_MAX_CPUS)
+			b->processor = s.processor;
+		ret->processor = b->processor;
 		ret->generation = s.vpid_generation;
 		ret->pool_generation = s.pool_generation;
 		ret->pool_left = s.pool_left;
@@ -223,9 +230,13 @@ int vmx_invalidate(struct vmm_vm *vm, const struct engine_invalidate_req *q, uin
 		   uint16_t vpid, uint32_t vcpu, struct engine_invalidated *out)
 {
 	struct vmxcore_invalidate i = {
-		.gva = q->gva, .kind = q->kind, .processor = processor, .vpid = vpid};
+		.gva = q->gva,
+		.kind = q->kind,
+		.processor = processor,
+		.vpid = vpid,
+		.vcpu = vcpu,
+	};
 
-	(void)vcpu;
 	(void)out;
 	return vmx_call(vmx_vm_of(vm)->fd, VMXCORE_INVALIDATE, &i);
 }
@@ -320,22 +331,71 @@ size_t vmx_trace_waiting(struct vmm_vm *vm, uint64_t *ret_seq)
 	return q.waiting;
 }
 
+/* --- what nothing announces ------------------------------------------------------------------ */
+
+/* A look is due as long as some vCPU may run, and once more after that. */
 int vmx_patience(struct vmm *s)
 {
-	return vmx_of(s)->traced ? TRACE_POLL_MS : QUEUE_FOREVER;
+	struct vmx *x = vmx_of(s);
+
+	if (plat_load(&x->running))
+		x->look_due = true;
+	if (x->traced)
+		return TRACE_POLL_MS;
+	return x->look_due ? VPID_POLL_MS : QUEUE_FOREVER;
+}
+
+/*
+ * A guest that doesn't return to user space tells of no new generation by itself. Each vCPU
+ * tells of the processor where it is.
+ */
+static void look_for_recycled(struct vmm_vm *vm)
+{
+	uint32_t i;
+
+	for (i = 0; i < vm->vcpu_count; i++) {
+		struct vmxcore_vcpu_stats s = {0};
+		struct vmm_vcpu *v = &vm->vcpus[i];
+
+		if (vmx_call(vmx_vcpu_of(v)->fd, VMXCORE_VCPU_STATS, &s) == 0 &&
+		    s.processor < CORE_MAX_CPUS)
+			vmm_tell_recycled(v, s.processor, s.pool_generation);
+	}
+}
+
+/* Too early after the last look is not due. */
+static bool take_look(struct vmx *x)
+{
+	struct timespec t;
+	uint64_t now;
+
+	if (!x->look_due)
+		return false;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	now = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	if (now - x->looked_ms < VPID_POLL_MS)
+		return false;
+	x->looked_ms = now;
+	x->look_due = false;
+	return true;
 }
 
 void vmx_poll(struct vmm *s)
 {
+	bool look = take_look(vmx_of(s));
 	size_t i;
 
-	for (i = 0; i < s->vm_count && vmx_of(s)->traced; i++) {
+	for (i = 0; i < s->vm_count; i++) {
 		struct vmm_vm *vm = s->vms[i];
+		bool traced = vmx_vm_of(vm)->traced;
 
-		if (!vmx_vm_of(vm)->traced)
+		if (!traced && !look)
 			continue;
 		vmm_lock(s, vm);
-		vmm_tell_trace(vm);
+		if (traced)
+			vmm_tell_trace(vm);
+		if (look)
+			look_for_recycled(vm);
 		vmm_unlock(s);
 	}
 }

@@ -9,6 +9,8 @@
  */
 #include "engine/vmx.h"
 
+#include "plat/atomic.h"
+
 #include <assert.h>
 #include <signal.h>
 #include <stdio.h>
@@ -68,9 +70,15 @@ static int go_elsewhere(struct vmx_vcpu *b)
 
 uint32_t vmx_processor(const struct vmm_vcpu *v)
 {
-	const struct vmx_vcpu *b = vmx_vcpu_of(v);
+	struct vmxcore_vcpu_stats s = {0};
+	struct vmx_vcpu *b = vmx_vcpu_of(v);
 
-	return b ? b->processor : v->home;
+	if (!b)
+		return v->home;
+	/* It may float without an exit that would say so; active nowhere, it is where it was. */
+	if (vmx_call(b->fd, VMXCORE_VCPU_STATS, &s) == 0 && s.processor < CORE_MAX_CPUS)
+		b->processor = s.processor;
+	return b->processor;
 }
 
 /* --- what a run comes to ----------------------------------------------------------------------
@@ -114,6 +122,14 @@ static void handle_exit(struct vmx_vcpu *b, const struct vmxcore_run *r)
 		vmm_tell_recycled(v, r->processor, r->pool_generation);
 }
 
+static void set_run(struct vmx_vcpu *b, bool run)
+{
+	if (b->run == run)
+		return;
+	b->run = run;
+	plat_fetch_add(&vmx_of(b->vcpu->vm->machine)->running, run ? 1u : UINT32_MAX);
+}
+
 /* The vCPU can't be run: that ends its VM. */
 static void fail(struct vmx_vcpu *b, int err)
 {
@@ -137,7 +153,7 @@ static void fail(struct vmx_vcpu *b, int err)
 				 strerrordesc_np(-err), -err);
 	}
 	/* It is not tried again before it is asked for anew. */
-	b->run = false;
+	set_run(b, false);
 	b->lost = 0;
 	vmm_tell(v);
 }
@@ -268,6 +284,7 @@ void vmx_vcpu_close(struct vmm_vcpu *v)
 		return;
 	pthread_mutex_lock(&v->vm->lock);
 	b->closing = true;
+	set_run(b, false);
 	if (b->in_guest)
 		(void)vmx_ioctl(b->fd, VMXCORE_KICK, NULL);
 	pthread_cond_signal(&b->go);
@@ -314,7 +331,7 @@ void vmx_vcpu_run(struct vmm_vcpu *v, bool run)
 
 	if (b->run == run)
 		return;
-	b->run = run;
+	set_run(b, run);
 	if (run)
 		pthread_cond_signal(&b->go);
 	else if (b->in_guest)

@@ -28,7 +28,7 @@ static void invalidate_here(void *arg)
 	const struct vmxcore_invalidate *w = i->what;
 	const struct inval_origin origin = {
 		.trace = i->trace,
-		.vcpu = CORE_TRACE_NO_VCPU,
+		.vcpu = w->vcpu,
 		.vpid = (u16)w->vpid,
 		.cause = CORE_CAUSE_REQUEST,
 	};
@@ -52,7 +52,9 @@ long dev_invalidate(void *object, void *arg)
 				 .trace = core_vm_trace(vm->core),
 				 .eptp = core_as_eptp(core_vm_as(vm->core))};
 
-	if (i.what->pad || i.what->kind >= KINDS || i.what->vpid > U16_MAX)
+	if (i.what->kind >= KINDS || i.what->vpid > U16_MAX)
+		return -EINVAL;
+	if (i.what->vcpu >= DEV_MAX_VCPUS && i.what->vcpu != CORE_TRACE_NO_VCPU)
 		return -EINVAL;
 	/* Core would take a wider one, which is not what was asked for. */
 	if (!(dev_invalidations(&machine_core()->caps) & BIT(i.what->kind)))

@@ -229,7 +229,7 @@ struct vmxcore_invalidate {
 	__u32 kind;
 	__u32 processor; /* on it; -ENODEV not in VMX operation */
 	__u32 vpid;	 /* INVVPID */
-	__u32 pad;
+	__u32 vcpu;	 /* whose VPID it is, for the trace; ~0: nobody's */
 };
 
 /*
