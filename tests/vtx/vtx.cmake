@@ -19,7 +19,7 @@ set_tests_properties(vtx_dkms PROPERTIES LABELS vtx TIMEOUT 900 SKIP_RETURN_CODE
 add_test(NAME vtx_boot
   COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/vtx/run ${PROJECT_SOURCE_DIR}
     ${CMAKE_CURRENT_BINARY_DIR}/vtx-boot ${VTX_KERNEL_DIR} ${PROJECT_BINARY_DIR}/guests)
-set_tests_properties(vtx_boot PROPERTIES LABELS vtx TIMEOUT 1200 SKIP_RETURN_CODE 77)
+set_tests_properties(vtx_boot PROPERTIES LABELS vtx TIMEOUT 1800 SKIP_RETURN_CODE 77)
 
 # The engine over the module in Bochs: the daemon and its command line, and, in another boot, the
 # contract of all engines.
@@ -29,5 +29,5 @@ foreach(name engine contract)
   add_test(NAME vtx_${name}
     COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/vtx/run-engine ${PROJECT_SOURCE_DIR}
       ${CMAKE_CURRENT_BINARY_DIR}/vtx-${name} ${VTX_KERNEL_DIR} ${PROJECT_BINARY_DIR} ${name})
-  set_tests_properties(vtx_${name} PROPERTIES LABELS vtx TIMEOUT 1200 SKIP_RETURN_CODE 77)
+  set_tests_properties(vtx_${name} PROPERTIES LABELS vtx TIMEOUT 1800 SKIP_RETURN_CODE 77)
 endforeach()

@@ -141,7 +141,7 @@ int vmx_lookup(struct vmm_vm *vm, gpa_t a, struct core_range *ret);
 size_t vmx_ranges(struct vmm_vm *vm, gpa_t from, struct core_range *ret, size_t max);
 void vmx_count_leaves(struct vmm_vm *vm, const struct core_range *range,
 		      struct core_leaf_counts *ret);
-int vmx_dirty(struct vmm_vm *vm, gpa_t gpa, uint64_t size, bool clear, uint8_t *bitmap,
+int vmx_dirty(struct vmm_vm *vm, gpa_t at, uint64_t size, bool clear, uint8_t *bitmap,
 	      struct core_change *ret);
 int vmx_read(struct vmm_vm *vm, gpa_t a, void *buf, size_t len);
 int vmx_write(struct vmm_vm *vm, gpa_t a, const void *buf, size_t len);
