@@ -87,7 +87,8 @@ static void unlink_active(struct core_vcpu *v)
 		v->active_next->active_link = v->active_link;
 	v->active_next = NULL;
 	v->active_link = NULL;
-	plat_store(&v->active_cpu, -1);
+	/* Who sees that it is active nowhere sees how it was left. */
+	plat_store_release(&v->active_cpu, -1);
 }
 
 /*

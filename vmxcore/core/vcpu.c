@@ -48,7 +48,7 @@ void core_vcpu_destroy(struct core_vcpu *v)
 
 int core_vcpu_active_cpu(const struct core_vcpu *v)
 {
-	return plat_load(&v->active_cpu);
+	return plat_load_acquire(&v->active_cpu);
 }
 
 struct core_vm *core_vcpu_vm(struct core_vcpu *v)
