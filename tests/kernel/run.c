@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* vmxcore/linux/run.h: a guest's turns on the software processors. */
+#include <unistd.h>
+
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
@@ -107,6 +109,8 @@ static int run_turn(struct runner *r, uint64_t ticks, struct core_run_exit *ret)
 	}
 	plat_store(&r->cpu, -1);
 	put_cpu();
+	/* A lock that is let go of goes to whoever asks next, and that would be us again. */
+	usleep(20);
 	return err;
 }
 
